@@ -1,0 +1,94 @@
+"""Canonical MessagePack: one byte string per value.
+
+MessagePack lets a sender write the same value in many ways (a duplicate key of which the last wins, a small
+integer in nine bytes, fields in any order). Two readers may then see two things. So a message counts only if
+its bytes equal our own encoding of what they decode to.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+M = TypeVar("M")
+
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_ANY = msgspec.msgpack.Decoder()
+
+
+class Refused(Exception):
+    """A byte string that is not one canonical message of its type. ``reason`` is a word, ``detail`` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def encode(value: Any) -> bytes:
+    """The canonical encoding of ``value``."""
+    return _ENCODER.encode(value)
+
+
+class Codec(Generic[M]):
+    """Reads and writes one type, and nothing else."""
+
+    def __init__(self, message_type: type[M]) -> None:
+        self.message_type = message_type
+        self._one = msgspec.msgpack.Decoder(message_type)
+        self._many = msgspec.msgpack.Decoder(list[message_type])  # type: ignore[valid-type]
+
+    def decode(self, payload: bytes) -> M:
+        """The message in ``payload``. Raises ``Refused`` (reasons ``schema``, ``range``, ``canonical``)."""
+        value = self.decode_loosely(payload)
+        if _ENCODER.encode(value) != payload:
+            raise Refused("canonical", "the bytes are not the one canonical encoding of their value")
+        return value
+
+    def decode_loosely(self, payload: bytes) -> M:
+        """As ``decode``, but any encoding of the value will do. Raises ``Refused`` (``schema``, ``range``)."""
+        try:
+            return self._one.decode(payload)
+        except Exception as error:  # RecursionError and UnicodeDecodeError are not MsgspecErrors: fail closed
+            raise Refused(_reason(error), _plain(error)) from None
+
+    def decode_batch(self, batch: bytes) -> list[M]:
+        """The messages in a MessagePack array of them. Raises ``Refused`` like ``decode``."""
+        try:
+            values = self._many.decode(batch)
+        except Exception as error:
+            raise Refused(_reason(error), _plain(error)) from None
+        if _ENCODER.encode(values) != batch:
+            raise Refused("canonical", "the batch is not the one canonical encoding of its values")
+        return values
+
+
+def join_batch(payloads: list[bytes]) -> bytes:
+    """A MessagePack array of already canonical messages."""
+    count = len(payloads)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    elif count < 65_536:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(payloads)
+
+
+def decode_any(payload: bytes) -> Any:
+    """Whatever MessagePack value ``payload`` holds, unchecked. For experiments and for showing a journal."""
+    return _ANY.decode(payload)
+
+
+_RANGE_WORDS = ("Expected `int` >", "Expected `int` <", "Expected `float` >", "Expected `float` <", "of length")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return "range" if isinstance(error, msgspec.ValidationError) and any(w in text for w in _RANGE_WORDS) else "schema"
+
+
+def _plain(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return "".join(c if c.isprintable() and c.isascii() else "?" for c in text)[:200]

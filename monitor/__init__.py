@@ -1,0 +1,1 @@
+"""The separation kernel: starts partitions, owns the schedule, verdicts, restarts and the journal."""
