@@ -35,19 +35,15 @@ def main(cell: Any) -> None:
 
 
 def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
-    """Bind, let exactly one peer connect, greet it, and stop listening."""
+    """Bind, let exactly one peer connect, greet it, and take the socket's name away so that nobody can follow."""
     options = {"sndtimeo": 5_000, "rcvhwm": 1_024, "sndhwm": 16}
     if "size" in contract.walls:
         options["maxmsgsize"] = contract.endpoint_bytes_max
     channel: zmq.Socket[bytes] = cell.pair(**options)
-    os.umask(0)
     channel.bind(cell.endpoint)
     cell.tell("bound")
     channel.send(contract.hello)
-    channel.unbind(cell.endpoint)
-    deadline = time.monotonic() + 2.0
-    while os.path.exists(cell.socket_path) and time.monotonic() < deadline:
-        time.sleep(0.0005)
+    os.unlink(cell.socket_path)  # not unbind: libzmq would drop the peer with the listener
     return channel
 
 

@@ -37,7 +37,7 @@ class Header(_Record, frozen=True, tag="header"):
     frames: int
     without: tuple[str, ...]
     images: dict[str, str]  # partition -> SHA-256 of its image
-    ports: dict[int, str]  # number -> "partition.port"
+    ports: tuple[tuple[int, str], ...]  # number and "partition.port"
 
 
 class Admitted(_Record, frozen=True):

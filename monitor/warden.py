@@ -34,6 +34,7 @@ GATE_LIMITS = Limits(
     cpu_ms_per_frame_max=0,
     log_bytes_per_frame_max=4096,
 )
+_HANDSHAKE_BYTES = 256
 _PIPE_BYTES = 1 << 16
 
 
@@ -97,7 +98,10 @@ class Launch:
             self._process.pump()
         if time.monotonic() - self.started_s > LAUNCH_TIMEOUT_S:
             self.failure = self.failure or f"{self.partition}: it was not ready within {LAUNCH_TIMEOUT_S:.0f} s"
-        self.failure = self.failure or gate.failure or (self._process.failure if self._process else "")
+        if not self.failure:
+            self._note_failure(gate, self._gate.log)
+            if self._process is not None:
+                self._note_failure(self._process, self._pieces["partition"][0])
         if self.failure:
             return
         if "bound" in gate.stages and not self.is_bound:
@@ -107,6 +111,10 @@ class Launch:
                 self._pieces["partition"] = (log, group)
         waiting_for = [gate] if self.partition == WORLD else [gate, self._process]
         self.is_ready = all(n is not None and "sealed" in n.stages for n in waiting_for)
+
+    def _note_failure(self, nascent: Nascent, log: int) -> None:
+        if nascent.failure:
+            self.failure = f"{nascent.failure}{_last_line(log)}"
 
     def findings(self) -> list[str]:
         """The inventory of both processes: differences between the declared and the live."""
@@ -150,6 +158,15 @@ class _StartedGate:
     link: socket.socket
     group: cgroups.Group | None
     limits: Limits
+
+
+def _last_line(log: int) -> str:
+    """The last line a process wrote to its log, as a continuation of a sentence."""
+    try:
+        lines = os.read(log, _PIPE_BYTES).decode("ascii", "replace").strip().splitlines()
+    except BlockingIOError:
+        return ""
+    import sys; print("\n".join(lines), file=sys.stderr); return f" ({lines[-1][:200]})" if lines else ""
 
 
 def _bury(pidfd: int, group: cgroups.Group | None) -> None:
@@ -211,6 +228,7 @@ class Warden:
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
         largest = max((p.bytes_max for p in own if p.is_output), default=0) + wire.HEADER_BYTES
+        largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
             epoch=epoch,

@@ -8,10 +8,12 @@ from sandbox import linux, namespaces
 
 
 def become(walls: frozenset[str], outer_uid: int, is_root: bool) -> None:
-    """Take the process's own user id, if it was given one.
+    """Give up the bounding set, and take the process's own user id if it was given one.
 
     Inside a user namespace the id is ``INNER_ID``; without one, and as root, it is ``outer_uid`` itself.
     """
+    if "caps" in walls:
+        linux.drop_bounding_set()
     if not is_root or "uid" not in walls:
         return
     target = namespaces.INNER_ID if "userns" in walls else outer_uid

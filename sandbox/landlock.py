@@ -16,8 +16,10 @@ _WRITE_FILE = 1 << 1
 _READ_DIR = 1 << 3
 _ALL_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _READ = _READ_FILE | _READ_DIR
-#: Read, write, remove and create plain files.
-_SCRATCH = _READ | _WRITE_FILE | (1 << 5) | (1 << 8)
+_REMOVE_FILE = 1 << 5
+_MAKE_REG = 1 << 8
+_MAKE_SOCK = 1 << 9
+_SCRATCH = _READ | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG
 _RULE_PATH_BENEATH = 1
 
 
@@ -43,10 +45,10 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: tuple[str, ...], writable: tuple[str, ...]) -> int:
+def restrict(readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()) -> int:
     """Confine the calling thread and its later children. Returns the ABI version used.
 
-    ``readable`` and ``writable`` are existing folders or files. Raises ``OSError`` where Landlock is missing.
+    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed. Raises ``OSError`` where Landlock is missing.
     """
     version = abi()
     if version == 0:
@@ -60,6 +62,8 @@ def restrict(readable: tuple[str, ...], writable: tuple[str, ...]) -> int:
             _allow(ruleset, path, _READ & files)
         for path in writable:
             _allow(ruleset, path, _SCRATCH & files)
+        for path in socket_folders:
+            _allow(ruleset, path, (_MAKE_SOCK | _REMOVE_FILE) & files)
         linux.syscall("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

@@ -145,13 +145,17 @@ class _CapData(ctypes.Structure):
     )
 
 
-def drop_capabilities() -> None:
-    """Empty all five capability sets of this thread, bounding and ambient included."""
+def drop_bounding_set() -> None:
+    """Empty the bounding set of this thread. Do it before leaving user 0, which takes the right to."""
     for capability in range(CAP_LAST + 1):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            break  # the kernel knows fewer capabilities, or we may not drop: the inventory reads what is left
+            return  # the kernel knows fewer capabilities, or we may not drop: the inventory reads what is left
+
+
+def drop_capabilities() -> None:
+    """Empty the effective, permitted, inheritable and ambient sets of this thread."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = _CapHeader(0x2008_0522, 0)
     data = (_CapData * 2)()

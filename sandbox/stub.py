@@ -114,6 +114,7 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     identity.drop_privileges(walls)
     if "dumpable" in walls:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the inventory reads /proc/PID; closed again before partition code
+    os.umask(0 if is_gate else 0o077)  # the partition, another user, must be able to connect to the gate's socket
     if "landlock" in walls:
         _landlock(order, image_root, is_gate=is_gate)
     if "seccomp" in walls:
@@ -148,10 +149,10 @@ def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> No
     channel = rootfs.CHANNEL_DIR if "mntns" in order.walls else order.channel
     readable = [image_root, "/dev/null", *rootfs.interpreter_paths()]
     readable += [p for p in rootfs.package_paths(("zmq", "msgspec", *order.packages)) if os.path.exists(p)]
-    writable = [channel] if is_gate else []
+    writable = []
     if order.scratch_bytes_max and "mntns" in order.walls:
         writable.append(rootfs.SCRATCH_DIR)
-    landlock.restrict(tuple(readable), tuple(writable))
+    landlock.restrict(tuple(readable), tuple(writable), (channel,) if is_gate else ())
 
 
 def _become_program(
