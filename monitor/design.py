@@ -7,8 +7,12 @@ ports and channels in the order of the file, which is the order in which the mon
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+Named = TypeVar("Named")
 
 #: The name under which ports of the world (sensor, pump hardware, network) are declared.
 WORLD = "world"
@@ -23,7 +27,7 @@ class SafetyClass(enum.StrEnum):
 
 
 class Event(enum.StrEnum):
-    """Everything the monitor can detect about a partition. Each has a detector and a row in the health table."""
+    """What the monitor can detect about a partition. Each has a detector and a row in the health table."""
 
     BAD_MESSAGE = "bad_message"  # a message refused: size, schema, range, canonical form, direction
     BAD_SEQUENCE = "bad_sequence"  # replayed, reordered, gapped, stale epoch or stale frame
@@ -67,7 +71,7 @@ class OnStale(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One typed, one-way end of a channel. Limits are per frame; ``rejections_max`` counts refused messages."""
+    """One typed, one-way end of a channel. Limits are per frame."""
 
     number: int
     partition: str
@@ -99,7 +103,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a partition may use. Each is enforced by the kernel; ``log_bytes_per_frame_max`` by the monitor."""
+    """What a partition may use. The kernel enforces each; the monitor ``log_bytes_per_frame_max``."""
 
     memory_bytes_max: int
     processes_max: int
@@ -188,7 +192,8 @@ class Design:
         return next_or_key_error((w for w in self.windows if w.partition == partition), partition)
 
 
-def next_or_key_error(found, key):  # type: ignore[no-untyped-def]
+def next_or_key_error(found: Iterable[Named], key: str) -> Named:
+    """The first of ``found``. Raises ``KeyError(key)`` when there is none."""
     for item in found:
         return item
     raise KeyError(key)
