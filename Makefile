@@ -5,9 +5,10 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 ARGS ?=
 ROOMS := ipc_schemas boot sandbox monitor partitions/sdk world faults evidence console benchmarks
-PRESENT = $(wildcard $(ROOMS) run_device.py tests)
+has_code = $(if $(shell find $(1) -name '*.py' -print -quit 2>/dev/null),$(1))
+PRESENT = $(foreach room,$(ROOMS) tests,$(call has_code,$(room))) $(wildcard run_device.py)
 IMAGES = $(filter-out partitions/sdk partitions/__pycache__,$(patsubst %/,%,$(wildcard partitions/*/)))
-export PYTHON PYTHONDONTWRITEBYTECODE
+export PYTHON
 
 .PHONY: help setup run test lint types contracts check bench coverage lock clean
 
