@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Generator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -22,7 +23,14 @@ hypothesis.settings.load_profile("bulkhead")
 def pytest_configure(config: pytest.Config) -> None:
     """Fix the Hypothesis seed before Hypothesis's own plugin reads the option."""
     if config.getoption("hypothesis_seed", None) is None:
-        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+        chosen = getattr(config, "workerinput", {}).get("hypothesis_seed")
+        config.option.hypothesis_seed = chosen or str(random.SystemRandom().randrange(2**32))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker process of pytest-xdist, which does not inherit it."""
+    node.workerinput["hypothesis_seed"] = str(node.config.getoption("hypothesis_seed"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
