@@ -7,10 +7,11 @@ ARGS ?=
 ROOMS := ipc_schemas boot sandbox monitor partitions/sdk world faults evidence console benchmarks
 has_code = $(if $(shell find $(1) -name '*.py' -print -quit 2>/dev/null),$(1))
 PRESENT = $(foreach room,$(ROOMS) tests,$(call has_code,$(room))) $(wildcard run_device.py)
-IMAGES = $(filter-out partitions/sdk partitions/__pycache__,$(patsubst %/,%,$(wildcard partitions/*/)))
+IMAGES = $(foreach folder,$(filter-out partitions/sdk,$(patsubst %/,%,$(wildcard partitions/*/))),\
+	$(call has_code,$(folder)))
 export PYTHON
 
-.PHONY: help setup run test lint types contracts check bench coverage lock clean
+.PHONY: help setup run test lint format types contracts check bench coverage lock clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)$$/make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +29,10 @@ test: setup ## run the tests
 lint: setup ## ruff: lint and format
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+
+format: setup ## ruff: put the code in form, mend what can be mended
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format .
 
 types: setup ## mypy --strict, each partition image by itself as it is at run time
 	@$(PY) -m mypy $(PRESENT)

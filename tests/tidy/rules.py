@@ -81,6 +81,14 @@ def printing(everything: list[Source]) -> list[str]:
     ]
 
 
+def packages_of_tests(everything: list[Source]) -> list[str]:
+    """``__init__.py`` under tests, which would make pytest take tests/monitor for the package ``monitor``."""
+    inits = [s.path for s in everything if s.room == "tests" and s.path.name == "__init__.py"]
+    return [
+        f"{path}: a test folder is no package; import its helpers as tests.folder.module" for path in inits
+    ]
+
+
 def matching(pattern: re.Pattern[str], texts: Mapping[Path, str]) -> list[str]:
     """Lines that hold ``pattern``."""
     return [
@@ -138,7 +146,7 @@ def confined_reaching_out(everything: list[Source]) -> list[str]:
     for s in everything:
         if s.room != "partitions":
             continue
-        own_image = s.image.replace("/", ".") if s.image else "partitions.sdk"
+        own_image = ".".join(s.image.parts) if s.image else "partitions.sdk"
         fine = (*CONFINED_MAY_IMPORT, own_image)
         ours = [n for n in s.imports if n.partition(".")[0] in rooms and n != "partitions"]
         out = {n for n in ours if not any(n == f or n.startswith(f + ".") for f in fine)}
@@ -148,24 +156,29 @@ def confined_reaching_out(everything: list[Source]) -> list[str]:
 
 
 def dead(everything: list[Source], other_texts: Mapping[Path, str]) -> list[str]:
-    """Modules that no other code imports and no other file names.
+    """Modules that no other code imports and no other file names. Documentation does not count.
 
-    A file counts as named where its dotted name or its path stands in code, a design, the Makefile or CI;
-    a module of an image also where ``name:Class`` stands (an entry point). Documentation does not count.
+    A module is named where its dotted name or its path stands; beside it, where ``module:function`` does (a
+    register); and a module of an image where ``module:Class`` does (an entry point), or its bare file name.
     """
     spoken = {p: t for p, t in other_texts.items() if p.suffix != ".md" and p.name != "pyproject.toml"}
     complaints = []
     for s in everything:
         if s.path.stem.startswith(("__", "test_", "conftest")) or s.room == "run_device.py":
             continue
-        names = [re.escape(s.module), re.escape(str(s.path))]
-        names += [rf"{re.escape(s.path.stem)}:[A-Z]\w*"] if s.image else []
-        word = re.compile(rf"(?<![\w./])({'|'.join(names)})(?![\w])")
-        others = [o for o in everything if o.path != s.path]
-        is_imported = any(_imports(o, s) for o in others)
-        if not is_imported and not any(word.search(t) for p, t in spoken.items() if p != s.path):
+        is_imported = any(_imports(other, s) for other in everything if other.path != s.path)
+        if not is_imported and not any(_names(p, t, s) for p, t in spoken.items() if p != s.path):
             complaints.append(f"{s.path}: nothing imports or names it")
     return complaints
+
+
+def _names(path: Path, text: str, module: Source) -> bool:
+    names = [re.escape(module.module), re.escape(str(module.path))]
+    if path.parent == module.path.parent or module.image is not None:
+        names.append(rf"{re.escape(module.path.stem)}:[A-Za-z]\w*")
+    if module.image is not None:
+        names.append(re.escape(module.path.name))
+    return re.search(rf"(?<![\w./])({'|'.join(names)})(?!\w)", text) is not None
 
 
 def _imports(importer: Source, module: Source) -> bool:
@@ -173,5 +186,5 @@ def _imports(importer: Source, module: Source) -> bool:
         return True
     if module.image is None or importer.image != module.image:
         return False
-    local = ".".join(module.path.with_suffix("").parts[2:]).removesuffix(".__init__")
-    return local in importer.imports
+    local = ".".join(module.path.relative_to(module.image).with_suffix("").parts)
+    return local.removesuffix(".__init__") in importer.imports

@@ -67,6 +67,10 @@ def test_partition_code_imports_nothing_its_walls_keep_out() -> None:
     assert rules.confined_reaching_out(SOURCES) == []
 
 
+def test_test_folders_are_not_packages() -> None:
+    assert rules.packages_of_tests(SOURCES) == []
+
+
 def test_no_file_is_dead() -> None:
     # Rooms arrive one by one; from the day the power button does, each module must have a user.
     if (ROOT / "run_device.py").exists():
@@ -103,6 +107,7 @@ LONG_FUNCTION = "def long() -> None:\n" + "    pass\n" * 60
         ("partitions/sdk/run.py", "from world import patient\n", rules.confined_reaching_out),
         ("partitions/transfer/main.py", "from partitions.therapy import m\n", rules.confined_reaching_out),
         ("partitions/sdk/run.py", "from ..therapy import main\n", rules.confined_reaching_out),
+        ("tests/monitor/__init__.py", "", rules.packages_of_tests),
     ],
 )
 def test_each_rule_turns_red(tmp_path: Path, name: str, text: str, rule: rules.Rule) -> None:
@@ -170,12 +175,19 @@ def test_a_dead_file_is_seen_and_a_named_one_is_not(tmp_path: Path) -> None:
             "partitions/therapy/main.py": "import dosing\n",
             "partitions/therapy/dosing.py": "",
             "partitions/therapy/old.py": "",
+            "faults/register.py": "ATTACKS = {'C01': 'stream:flood'}\n",
+            "faults/stream.py": "",
+            "faults/user.py": "import faults.register\n",
+            "designs/d/device.toml": "",
+            "designs/d/schemas.py": "",
+            "designs/d/image/main.py": "import rhythm\n",
+            "designs/d/image/rhythm.py": "",
             "world/documented.py": "",
         },
     )
     named = {s.path: s.text for s in everything} | {
-        Path("designs/d/device.toml"): 'entry = "main:Therapy"\n',
-        Path("Makefile"): "python sandbox/launch.py\n",
+        Path("designs/d/device.toml"): 'entry = "main:Therapy"\nschemas = "schemas.py"\n',
+        Path("Makefile"): "python sandbox/launch.py -m faults.user\n",
         Path("docs/ARCHITECTURE.md"): "`world/documented.py`\n",
     }
     complaints = [line.partition(":")[0] for line in rules.dead(everything, named)]

@@ -55,11 +55,19 @@ class Source:
         """The top-level folder, or the file itself when it stands at the top."""
         return self.path.parts[0]
 
-    @property
-    def image(self) -> str | None:
-        """The folder that is put on the path when this file runs by itself: an image's, a design's."""
-        is_image = self.room in ("partitions", "designs") and len(self.path.parts) > 2
-        return str(Path(*self.path.parts[:2])) if is_image and self.path.parts[1] != "sdk" else None
+    @cached_property
+    def image(self) -> Path | None:
+        """The folder on the path when this file runs by itself: a partition's image, or a design's folder."""
+        folders = [Path(*self.path.parts[:n]) for n in range(len(self.path.parts) - 1, 0, -1)]
+        for folder in folders:
+            is_image = folder.parent == Path("partitions") and folder.name != "sdk"
+            is_design = (self.root / folder / "device.toml").is_file()
+            is_image_of_design = (
+                folder.name == "image" and (self.root / folder.parent / "device.toml").is_file()
+            )
+            if is_image or is_design or is_image_of_design:
+                return folder
+        return None
 
     @property
     def module(self) -> str:
@@ -104,5 +112,5 @@ def siblings_of(source: Source, everything: list[Source]) -> frozenset[str]:
     """Modules and packages in the image of ``source``, importable there by their bare names."""
     if source.image is None:
         return frozenset()
-    inside = (s.path.parts[2] for s in everything if s.image == source.image)
+    inside = (s.path.relative_to(source.image).parts[0] for s in everything if s.image == source.image)
     return frozenset(name.removesuffix(".py") for name in inside)
