@@ -18,7 +18,7 @@ _ANY = msgspec.msgpack.Decoder()
 
 
 class Refused(Exception):
-    """A byte string that is not one canonical message of its type. ``reason`` is a word, ``detail`` a sentence."""
+    """Bytes that are not one canonical message of their type. ``reason`` is a word, ``detail`` a sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -47,7 +47,7 @@ class Codec(Generic[M]):
         return value
 
     def decode_loosely(self, payload: bytes) -> M:
-        """As ``decode``, but any encoding of the value will do. Raises ``Refused`` (``schema``, ``range``)."""
+        """As ``decode``, but any encoding of the value does. Raises ``Refused`` (``schema``, ``range``)."""
         try:
             return self._one.decode(payload)
         except Exception as error:  # RecursionError and UnicodeDecodeError are not MsgspecErrors: fail closed
@@ -81,12 +81,18 @@ def decode_any(payload: bytes) -> Any:
     return _ANY.decode(payload)
 
 
-_RANGE_WORDS = ("Expected `int` >", "Expected `int` <", "Expected `float` >", "Expected `float` <", "of length")
+_RANGE_WORDS = (
+    "Expected `int` >",
+    "Expected `int` <",
+    "Expected `float` >",
+    "Expected `float` <",
+    "of length",
+)
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    return "range" if isinstance(error, msgspec.ValidationError) and any(w in text for w in _RANGE_WORDS) else "schema"
+    is_range = isinstance(error, msgspec.ValidationError) and any(w in str(error) for w in _RANGE_WORDS)
+    return "range" if is_range else "schema"
 
 
 def _plain(error: Exception) -> str:
