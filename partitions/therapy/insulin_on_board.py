@@ -62,6 +62,8 @@ class OnBoard:
         self._net_u: list[float] = [0.0] * SLOTS
         self._ends_at_min = 0
         self._in_flight_u = 0.0
+        #: Net insulin on board now, what is being delivered included. Negative after a long suspension.
+        self.units = 0.0
         self.is_known = False
 
     def read(self, log: DeliveryLog | None, in_flight_net_u: float, profile_u_per_h: float, now_min: int) -> None:
@@ -72,6 +74,7 @@ class OnBoard:
         self._in_flight_u = in_flight_net_u
         self.is_known = log is not None and 0 <= now_min - log.ends_at_min <= LOG_AGE_MAX_MIN
         if log is None or not self.is_known:
+            self.units = _dot(self._net_u, _NOW) + in_flight_net_u
             return
         basal_u = profile_u_per_h * SLOT_MIN / 60.0
         missing = (now_min - log.ends_at_min) // SLOT_MIN
@@ -80,11 +83,7 @@ class OnBoard:
         if len(net) < SLOTS:
             net = [0.0] * (SLOTS - len(net)) + net
         self._net_u = net[-SLOTS:]
-
-    @property
-    def units(self) -> float:
-        """Net insulin on board now, what is being delivered included. Negative after a long suspension."""
-        return _dot(self._net_u, _NOW) + self._in_flight_u
+        self.units = _dot(self._net_u, _NOW) + in_flight_net_u
 
     def left_at_horizons(self) -> list[float]:
         """What of ``units`` is left at each of ``HORIZONS_SLOTS``."""
@@ -95,10 +94,6 @@ class OnBoard:
     def acted_in_15_min_u(self) -> float:
         """Net insulin that has acted in the quarter of an hour that is over."""
         return _dot(self._net_u, _ACTED_15_MIN)
-
-    def delivered_over_basal_u(self, slots: int) -> float:
-        """Net delivery of the newest ``slots`` slots, basal taken off."""
-        return sum(self._net_u[-slots:]) if slots > 0 else 0.0
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

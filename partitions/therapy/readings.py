@@ -45,12 +45,11 @@ class Readings:
 
     def _change_15_min(self, now_min: int) -> float | None:
         """Fifteen minutes of the straight line through the kept readings (least squares)."""
-        points = [p for p in self._kept if now_min - p[0] <= SPAN_MAX_MIN]
-        if len(points) < 3:
-            return None
-        mean_t = sum(t for t, _ in points) / len(points)
-        mean_g = sum(g for _, g in points) / len(points)
-        spread = sum((t - mean_t) * (t - mean_t) for t, _ in points)
-        if spread <= 0.0:
-            return None
-        return 15.0 * sum((t - mean_t) * (g - mean_g) for t, g in points) / spread
+        n, sum_t, sum_g, sum_tt, sum_tg = 0, 0, 0.0, 0, 0.0
+        for at_min, glucose in self._kept:
+            t = at_min - now_min
+            if t >= -SPAN_MAX_MIN:
+                n, sum_t, sum_g = n + 1, sum_t + t, sum_g + glucose
+                sum_tt, sum_tg = sum_tt + t * t, sum_tg + t * glucose
+        spread = n * sum_tt - sum_t * sum_t
+        return 15.0 * (n * sum_tg - sum_t * sum_g) / spread if n >= 3 and spread > 0 else None
