@@ -25,6 +25,8 @@ from world.patient import (
 
 COHORT_PATIENTS = 10
 FASTING_MG_DL = 110.0
+#: Where a correction is tried out: insulin does more at a raised glucose, which is when corrections are given.
+CORRECTED_FROM_MG_DL = 150.0
 BASAL_RANGE_U_PER_H = (0.6, 1.6)
 DRAWS_MAX = 200
 #: How long an insulin dose is watched when settings are tuned: the action time that therapy assumes.
@@ -85,9 +87,9 @@ def _basal_u_per_h(p: PatientParameters) -> float:
     return insulin * p.ke_per_min * p.vi_l_per_kg * p.weight_kg * 60.0 / MU_PER_U
 
 
-def fasting_state(p: PatientParameters) -> tuple[PatientState, float]:
-    """The patient asleep at ``FASTING_MG_DL``, and the basal rate in U/h that keeps it so."""
-    state, rate_mu_per_min = steady_state(p, insulin_holding(p, FASTING_MG_DL / MG_DL_PER_MMOL_L))
+def fasting_state(p: PatientParameters, glucose_mg_dl: float = FASTING_MG_DL) -> tuple[PatientState, float]:
+    """The patient asleep at this glucose, and the basal rate in U/h that keeps it so."""
+    state, rate_mu_per_min = steady_state(p, insulin_holding(p, glucose_mg_dl / MG_DL_PER_MMOL_L))
     return state, rate_mu_per_min * 60.0 / MU_PER_U
 
 
@@ -95,11 +97,12 @@ def fasting_state(p: PatientParameters) -> tuple[PatientState, float]:
 def tuned(p: PatientParameters) -> Settings:
     """Settings found on the patient itself by simulation; about 0.1 s the first time.
 
-    The correction factor is how far one unit takes fasting glucose down. The carbohydrate ratio is such that
-    a 50 g meal with its bolus ends where it began, ``TUNING_MIN`` later.
+    The correction factor is how far one unit takes a steady ``CORRECTED_FROM_MG_DL`` down. The carbohydrate
+    ratio is such that a 50 g meal with its bolus ends where it began, ``TUNING_MIN`` later.
     """
+    raised, lowest, _ = _course(p, *fasting_state(p, CORRECTED_FROM_MG_DL), bolus_u=1.0, carbs_g=0.0)
     state, basal = fasting_state(p)
-    fasting, lowest, _ = _course(p, state, basal, bolus_u=1.0, carbs_g=0.0)
+    fasting = FASTING_MG_DL
     low, high = 0.5, 20.0
     for _ in range(14):
         bolus = 0.5 * (low + high)
@@ -107,7 +110,7 @@ def tuned(p: PatientParameters) -> Settings:
             low = bolus
         else:
             high = bolus
-    return Settings(basal, TUNING_MEAL_G / (0.5 * (low + high)), fasting - lowest)
+    return Settings(basal, TUNING_MEAL_G / (0.5 * (low + high)), raised - lowest)
 
 
 def _course(

@@ -63,12 +63,22 @@ def predict(
         momentum = (change_15_min_mg_dl - explained) / 3.0
         momentum = max(-MOMENTUM_MAX_MG_DL_PER_SLOT, min(MOMENTUM_MAX_MG_DL_PER_SLOT, momentum))
     course = [
-        glucose_mg_dl + (grams - grams_left) * per_gram - (units - units_left) * factor + momentum * fading
+        glucose_mg_dl - (units - units_left) * factor + _rise((grams - grams_left) * per_gram, momentum * fading)
         for units_left, grams_left, fading in zip(
             insulin.left_at_horizons(), carbs.left_at_horizons(now_min), _FADING, strict=True
         )
     ]
     return Prediction(course[0], course[1], min(course), course[-1])
+
+
+def _rise(by_carbs_mg_dl: float, by_momentum_mg_dl: float) -> float:
+    """An unexplained rise while carbohydrate is on board is most likely that carbohydrate, come early.
+
+    So the larger of the two counts, not both: counting both stacks insulin after every meal. A fall adds.
+    """
+    if by_momentum_mg_dl <= 0.0:
+        return by_carbs_mg_dl + by_momentum_mg_dl
+    return max(by_carbs_mg_dl, by_momentum_mg_dl)
 
 
 def decide(
