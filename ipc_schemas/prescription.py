@@ -15,7 +15,7 @@ _Meta = msgspec.Meta
 Factor = Annotated[float, _Meta(ge=1.0, le=10.0)]
 
 
-class SafetyLimits(Message):
+class SafetyLimits(Message, frozen=True, forbid_unknown_fields=True):
     """What the safety limiter enforces, whatever the controller wishes.
 
     ``suspend_below_mg_dl`` is target_low - 0.5 (target_low - 40). The rate is limited to the least of
@@ -33,7 +33,7 @@ class SafetyLimits(Message):
     suspend_below_mg_dl: Annotated[float, _Meta(ge=40.0, le=120.0)]
 
 
-class TargetBounds(Message):
+class TargetBounds(Message, frozen=True, forbid_unknown_fields=True):
     """What a clinician's remote request and a wearable's hint may do to the target, and no more."""
 
     lowest_mg_dl: TargetMgDl
@@ -43,7 +43,7 @@ class TargetBounds(Message):
     clinician_key: Annotated[bytes, _Meta(min_length=32, max_length=32)]
 
 
-class Prescription(Message):
+class Prescription(Message, frozen=True, forbid_unknown_fields=True):
     """Settings of one patient, the limits on what may be done with them, and whose requests count."""
 
     basal_profile_u_per_h: BasalUPerH

@@ -25,7 +25,7 @@ from world.patient import (
 
 COHORT_PATIENTS = 10
 FASTING_MG_DL = 110.0
-#: Where a correction is tried out: insulin does more at a raised glucose, which is when corrections are given.
+#: Where a correction is tried out: insulin does more at raised glucose, which is when corrections are given.
 CORRECTED_FROM_MG_DL = 150.0
 BASAL_RANGE_U_PER_H = (0.6, 1.6)
 DRAWS_MAX = 200

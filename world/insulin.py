@@ -1,4 +1,4 @@
-"""The reference device's world: patient, sensor, pump hardware, handset, wearable and clinic behind its ports.
+"""The reference device's world: patient, sensor, pump hardware, handset, wearable and clinic at its ports.
 
 In frame k the world reads what the device sent in frame k-1, lives through minutes 5k .. 5k+5, and sends what
 it saw, stamped with the end of that time. So the device sees it in frame k+1 as fresh as a wire allows.
@@ -23,7 +23,7 @@ TARGET_LOW_MG_DL = 100.0
 
 
 class InsulinWorld:
-    """One patient with the device's hardware, from midnight (frame 0) on. ``frame`` is called once per frame."""
+    """One patient with the device's hardware, from midnight (frame 0) on; ``frame`` runs once per frame."""
 
     def __init__(self, seed: int, patient: int = 0) -> None:
         """Raises ``ValueError`` when the cohort has no such patient."""

@@ -74,7 +74,9 @@ def steady_state(p: PatientParameters, insulin_mu_l: float) -> tuple[PatientStat
             low = middle
         else:
             high = middle
-    return _state_at(p, insulin_mu_l, 0.5 * (low + high)), insulin_mu_l * p.ke_per_min * p.vi_l_per_kg * p.weight_kg
+    return _state_at(
+        p, insulin_mu_l, 0.5 * (low + high)
+    ), insulin_mu_l * p.ke_per_min * p.vi_l_per_kg * p.weight_kg
 
 
 def insulin_holding(p: PatientParameters, glucose_mmol_l: float) -> float:
@@ -153,7 +155,12 @@ class Patient:
         self._ri, self._rg, self._rs = 1.0 / p.ti_min, 1.0 / p.tg_min, 1.0 / SENSOR_LAG_MIN
         self._per_vi = 1.0 / (p.vi_l_per_kg * weight * p.ti_min)
         self._vg = p.vg_l_per_kg * weight
-        self._glucose = (p.k12_per_min, p.f01_mmol_per_kg_min * weight, p.egp0_mmol_per_kg_min * weight, self._vg)
+        self._glucose = (
+            p.k12_per_min,
+            p.f01_mmol_per_kg_min * weight,
+            p.egp0_mmol_per_kg_min * weight,
+            self._vg,
+        )
         self._remote = (
             (p.ka1_per_min, p.si1_per_min_per_mu_l * p.ka1_per_min),
             (p.ka2_per_min, p.si2_per_min_per_mu_l * p.ka2_per_min),

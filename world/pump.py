@@ -26,7 +26,7 @@ BOLUS_SPEED_MICRO_U_PER_MIN = 1_500_000
 
 
 class Pump:
-    """``is_occluded`` is there for experiments: while set, the motor turns and nothing reaches the patient."""
+    """``is_occluded`` is for experiments: while set, the motor turns and nothing reaches the patient."""
 
     def __init__(self, basal_u_per_h: float) -> None:
         self._basal_u_per_h = basal_u_per_h

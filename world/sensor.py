@@ -49,7 +49,9 @@ class Sensor:
         if self.fails:
             return CgmReading(measured_at_min=at_min, glucose_mg_dl=ERROR_CODE_MG_DL, noise=4)
         shown = LOWEST_MG_DL if shown < LOWEST_MG_DL else HIGHEST_MG_DL if shown > HIGHEST_MG_DL else shown
-        return CgmReading(measured_at_min=at_min, glucose_mg_dl=float(int(shown + 0.5)), noise=3 if is_noisy else 1)
+        return CgmReading(
+            measured_at_min=at_min, glucose_mg_dl=float(int(shown + 0.5)), noise=3 if is_noisy else 1
+        )
 
     def _calibration(self) -> float:
         """The gain wanders to a new value over each day."""

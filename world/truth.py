@@ -25,8 +25,8 @@ class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run of one patient. Index ``m`` of a per-minute field is the end of minute ``m`` since power-on.
 
     ``glucose_mg_dl`` is plasma glucose; ``insulin_on_board_u`` is the insulin under the skin that has yet to
-    reach the blood, and ``basal_on_board_u`` what it is at rest on the tuned basal rate; ``delivered_u`` is per
-    five-minute slot; ``suspended_min`` lists the minutes in which the pump's watchdog held delivery.
+    reach the blood, and ``basal_on_board_u`` what it is at rest on the tuned basal rate; ``delivered_u`` is
+    per five-minute slot; ``suspended_min`` lists the minutes in which the pump's watchdog held delivery.
     """
 
     glucose_mg_dl: Annotated[tuple[Glucose, ...], _Length]

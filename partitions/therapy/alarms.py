@@ -30,7 +30,9 @@ class AlarmBook:
     def due(self, active: set[AlarmCode], now_min: int) -> list[Alarm]:
         """The alarms to send now, most urgent first."""
         waiting = [
-            code for code in active if code not in self._last_min or now_min - self._last_min[code] >= REPEAT_MIN
+            code
+            for code in active
+            if code not in self._last_min or now_min - self._last_min[code] >= REPEAT_MIN
         ]
         waiting.sort(key=lambda code: (-_PRIORITY[code], code.value))
         sent = waiting[:ALARMS_PER_FRAME_MAX]

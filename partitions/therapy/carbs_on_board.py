@@ -1,7 +1,7 @@
 """How much of an announced meal has yet to reach the blood: the two gut compartments of Hovorka's model.
 
-With both time constants equal, the part left after t minutes is (1 + t/T) exp(-t/T), T = 40 minutes. Tabulated
-per five minutes and rounded, for the reason given in ``insulin_on_board``.
+With both time constants equal, the part left after t minutes is (1 + t/T) exp(-t/T), T = 40 minutes.
+Tabulated per five minutes and rounded, for the reason given in ``insulin_on_board``.
 """
 
 from __future__ import annotations

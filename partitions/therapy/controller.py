@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from carbs_on_board import CarbsOnBoard
 from insulin_on_board import HORIZONS_SLOTS, OnBoard
-
 from ipc_schemas.prescription import Prescription
 
 #: Unexplained change fades linearly over an hour: 12 slots of weight 11/12, 10/12, .. 0 come to 5.5.
@@ -63,7 +62,9 @@ def predict(
         momentum = (change_15_min_mg_dl - explained) / 3.0
         momentum = max(-MOMENTUM_MAX_MG_DL_PER_SLOT, min(MOMENTUM_MAX_MG_DL_PER_SLOT, momentum))
     course = [
-        glucose_mg_dl - (units - units_left) * factor + _rise((grams - grams_left) * per_gram, momentum * fading)
+        glucose_mg_dl
+        - (units - units_left) * factor
+        + _rise((grams - grams_left) * per_gram, momentum * fading)
         for units_left, grams_left, fading in zip(
             insulin.left_at_horizons(), carbs.left_at_horizons(now_min), _FADING, strict=True
         )
@@ -90,7 +91,7 @@ def decide(
     carbs_g: float,
     settings: Prescription,
 ) -> Wish:
-    """The doses for the next five minutes. ``meal_g`` is announced and not yet bolused; ``carbs_g`` excludes it."""
+    """The next five minutes' doses. ``meal_g`` is announced and not yet bolused; ``carbs_g`` leaves it out."""
     profile = settings.basal_profile_u_per_h
     factor, ratio = settings.correction_mg_dl_per_u, settings.carb_ratio_g_per_u
     if meal_g > 0.0:

@@ -1,12 +1,12 @@
 """How much of the delivered insulin has yet to act.
 
-The curve is Loop's exponential model (LoopKit, ExponentialInsulinModel): 10 minutes of delay, then an action of
-360 minutes with its peak at 75. It is tabulated once and rounded, so a dose never depends on the last digit of
-a host's ``exp``.
+The curve is Loop's exponential model (LoopKit, ExponentialInsulinModel): 10 minutes of delay, then an action
+of 360 minutes with its peak at 75. It is tabulated once and rounded, so a dose never depends on the last
+digit of a host's ``exp``.
 
-Insulin counts *net of the profile basal*: a patient on plain basal has none on board. The truth about delivery
-is the pump's own log. What the log cannot hold yet, the command that is being carried out right now, is added
-from what was commanded, as if it were delivered in full.
+Insulin counts *net of the profile basal*: a patient on plain basal has none on board. The truth about
+delivery is the pump's own log. What the log cannot hold yet, the command that is being carried out right now,
+is added from what was commanded, as if it were delivered in full.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def remaining(age_min: float) -> float:
 
 
 def _weights(ahead_slots: int) -> tuple[float, ...]:
-    """Oldest slot first: what of each slot is left ``ahead_slots`` from now. A slot is taken at its middle."""
+    """Oldest first: what of each slot is left ``ahead_slots`` from now. A slot is taken at its middle."""
     ages = (SLOT_MIN * (ahead_slots + SLOTS - 1 - place + 0.5) for place in range(SLOTS))
     return tuple(round(remaining(age), 12) for age in ages)
 
@@ -66,7 +66,9 @@ class OnBoard:
         self.units = 0.0
         self.is_known = False
 
-    def read(self, log: DeliveryLog | None, in_flight_net_u: float, profile_u_per_h: float, now_min: int) -> None:
+    def read(
+        self, log: DeliveryLog | None, in_flight_net_u: float, profile_u_per_h: float, now_min: int
+    ) -> None:
         """Take in the newest log and the net insulin of commands that no log can show yet.
 
         Without a log of the last ``LOG_AGE_MAX_MIN`` minutes, insulin on board is unknown.
@@ -97,4 +99,4 @@ class OnBoard:
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(mul, a, b))
+    return float(sum(map(mul, a, b)))

@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from controller import Wish
-
 from ipc_schemas.insulin_pump import Mode, PumpCommand
 from ipc_schemas.prescription import Prescription, SafetyLimits
 
@@ -79,7 +78,7 @@ def _rate_within(rate_u_per_h: float, profile_u_per_h: float, limits: SafetyLimi
 
 
 def _command(command_id: int, now_min: int, rate: float, bolus: float, mode: Mode) -> Limited:
-    """The last word: a number that is not finite or negative is nothing; one that is too large is the largest."""
+    """The last word: what is negative or not finite becomes nothing; what is too large, the largest."""
     rate = min(rate, COMMAND_BASAL_MAX_U_PER_H) if _all_finite(rate) and rate > 0.0 else 0.0
     bolus = min(bolus, COMMAND_BOLUS_MAX_U) if _all_finite(bolus) and bolus > 0.0 else 0.0
     return Limited(PumpCommand(command_id, now_min, rate, bolus, VALID_FOR_MIN), mode)

@@ -1,4 +1,4 @@
-"""The therapy partition (IEC 62304 class C): it reads sensor and pump, decides, limits, and commands the pump.
+"""The therapy partition (IEC 62304 class C): it reads sensor and pump, decides, limits, commands the pump.
 
 One window is five minutes. Everything in here is a function of the prescription and of what its ports showed:
 no clock, no chance, no files. It never waits for the data side: requests and hints from there are used when
@@ -17,11 +17,6 @@ from alarms import AlarmBook
 from carbs_on_board import CarbsOnBoard, Eaten
 from controller import Wish, decide, predict
 from insulin_on_board import OnBoard
-from ledger import Ledger
-from limiter import Facts, Limited, limit
-from readings import Judged, Readings
-from targets import Targets
-
 from ipc_schemas.codec import Codec
 from ipc_schemas.insulin_pump import (
     ActivityHint,
@@ -33,7 +28,11 @@ from ipc_schemas.insulin_pump import (
     TherapyStatus,
 )
 from ipc_schemas.prescription import Prescription
+from ledger import Ledger
+from limiter import Facts, Limited, limit
 from partitions.sdk import Partition, Setup, Window
+from readings import Judged, Readings
+from targets import Targets
 
 MS_PER_MIN = 60_000
 SETTINGS_EVERY_FRAMES = 12
@@ -152,9 +151,13 @@ class Therapy(Partition):
             is_insulin_known=self._is_insulin_known(inputs),
             is_delivery_trusted=pump is not None and not pump.is_occluded and not self.ledger.is_mismatched,
         )
-        next_id = self._next_command_id if pump is None else max(self._next_command_id, pump.last_command_id + 1)
+        next_id = (
+            self._next_command_id if pump is None else max(self._next_command_id, pump.last_command_id + 1)
+        )
         limited = limit(wish, facts, settings, next_id)
-        if self._waiting and (limited.command.bolus_u > 0.0 or (wish is not None and wish.meal_bolus_u <= 0.0)):
+        if self._waiting and (
+            limited.command.bolus_u > 0.0 or (wish is not None and wish.meal_bolus_u <= 0.0)
+        ):
             self._waiting = []  # given, or not needed: never a second time
         return limited, predicted
 

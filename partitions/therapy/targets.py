@@ -33,7 +33,9 @@ class Targets:
         self._counter = 0
         self._request: TargetRequest | None = None
         try:
-            self._key: Ed25519PublicKey | None = Ed25519PublicKey.from_public_bytes(settings.targets.clinician_key)
+            self._key: Ed25519PublicKey | None = Ed25519PublicKey.from_public_bytes(
+                settings.targets.clinician_key
+            )
         except Exception:  # a key that is no key accepts nobody
             self._key = None
 
@@ -60,7 +62,10 @@ class Targets:
         """The target in mg/dL at this minute."""
         base = self._settings.target_mg_dl
         request = self._request
-        if request is not None and request.starts_at_min <= now_min < request.starts_at_min + request.duration_min:
+        if (
+            request is not None
+            and request.starts_at_min <= now_min < request.starts_at_min + request.duration_min
+        ):
             base = request.target_mg_dl
         return base + self._raise_for(hint, now_min)
 

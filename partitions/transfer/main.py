@@ -1,4 +1,4 @@
-"""The transfer partition (class A, networked): it carries what therapy publishes outside, and requests inside.
+"""The transfer partition (class A, networked): it carries what therapy publishes out, and requests in.
 
 It keeps a bounded spool in memory, uploads it in chunks, hands signed target requests to therapy unread, and
 relays the wearable. Nothing here decides anything about treatment; all of it may be lost or hostile.

@@ -40,7 +40,8 @@ def load_image(name: str) -> ModuleType:
         return sys.modules[module_name]
     sys.path.insert(0, str(_IMAGES / name))
     spec = importlib.util.spec_from_file_location(module_name, _IMAGES / name / "main.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     spec.loader.exec_module(module)
@@ -74,7 +75,7 @@ class Line:
 
 
 class Coupled:
-    """The reference device without walls. ``spy`` sees (frame, full port name, message) of all that is sent."""
+    """The reference device without walls. ``spy`` sees frame, full port name and message of all sent."""
 
     def __init__(self, seed: int, patient: int = 0, with_transfer: bool = True) -> None:
         self.world = InsulinWorld(seed, patient)
@@ -97,7 +98,7 @@ class Coupled:
         """Live through this many frames."""
         members: list[tuple[str, Callable[[Window], None]]] = [
             ("world", self.world.frame),
-            ("therapy", lambda window: self.therapy.window(window)),
+            ("therapy", self.therapy.window),
         ]
         if self.with_transfer:
             members.append(("transfer", self.transfer.window))
@@ -138,7 +139,9 @@ def _wire_up() -> tuple[dict[str, Line], dict[int, list[tuple[str, int]]], dict[
             number += 1
             owner, port = sink.split(".")
             freshness = options.get("freshness_frames", 0)
-            cards[owner].append(wire.PortCard(number, port, False, is_sampling, freshness, channel["message"]))
+            cards[owner].append(
+                wire.PortCard(number, port, False, is_sampling, freshness, channel["message"])
+            )
             routes[source].append((owner, number))
         number += 1
     return {name: Line(held) for name, held in cards.items()}, routes, names
