@@ -1,0 +1,61 @@
+"""Attacks on the byte stream below the message: the peer's ZMTP parser sees them, no schema ever does."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from faults.implant import foothold as footholds
+from faults.implant.foothold import Foothold, Parameters, Report
+from ipc_schemas import codec, wire
+
+MULTIPART_BYTES_MAX = 16_000_000
+OVERSIZED_BYTES_MAX = 8 << 20
+CLAIMED_BYTES_MAX = 100 << 20
+STREAM_S_MAX = 2.0
+#: A ZMTP 3 frame header: flags (1 MORE, 2 long) and length.
+_EMPTY_MORE_FRAME = b"\x01\x00"
+_LONG_FRAME = b"\x02"
+
+
+def _write_all(fd: int, data: bytes, until_s: float) -> int:
+    """Write to a non-blocking socket until done or ``until_s`` (monotonic). Returns bytes written."""
+    view, done = memoryview(data), 0
+    while done < len(data) and time.monotonic() < until_s:
+        try:
+            done += os.write(fd, view[done : done + 262_144])
+        except BlockingIOError:
+            select.select((), (fd,), (), 0.02)
+    return done
+
+
+def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report:
+    """C03: frames that all say "more follows", written past libzmq straight into its connection.
+
+    libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (12 MB).
+    """
+    size = min(int(parameters.get("bytes", 12_000_000)), MULTIPART_BYTES_MAX)
+    until_s = time.monotonic() + STREAM_S_MAX
+    written, errors = 0, []
+    for fd in footholds.raw_stream_fds():
+        try:
+            written += _write_all(fd, _EMPTY_MORE_FRAME * (size // 2), until_s)
+        except OSError as error:
+            errors.append(str(error))
+    time.sleep(min(float(parameters.get("hold_s", 0.2)), 1.0))
+    return {"written_bytes": written, "errors": errors}
+
+
+def oversized(foothold: Foothold, parameters: Parameters) -> Report:
+    """C01: a real message of ``bytes`` (8 MiB) to the upload port, then a frame that claims 100 MiB and stops."""
+    size = min(int(parameters.get("bytes", OVERSIZED_BYTES_MAX)), OVERSIZED_BYTES_MAX)
+    payload = codec.encode({"sequence": footholds.LOOT_SEQUENCE, "chunk": b"\xa5" * size})
+    sent = foothold.send_raw(wire.pack(foothold.header(foothold.port("upload")), payload))
+    time.sleep(min(float(parameters.get("hold_s", 0.1)), 1.0))
+    written = 0
+    if parameters.get("claim", False):
+        head = _LONG_FRAME + CLAIMED_BYTES_MAX.to_bytes(8, "big")
+        for fd in footholds.raw_stream_fds():
+            written += _write_all(fd, head, time.monotonic() + 0.2)
+    return {"sent": sent, "claim_written_bytes": written}

@@ -1,0 +1,77 @@
+"""The entry of a compromised transfer partition: the benign one, and an attack in each scheduled frame.
+
+This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign code
+runs first in every window and is not changed. What an attack leaves behind of the process goes on being benign; a
+new life after a kill carries on with the frames that are still to come.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from faults.attacks import registry
+from faults.implant import foothold as footholds
+from ipc_schemas import wire
+from ipc_schemas.window import Setup, Window
+
+SCHEDULE = "schedule.json"
+_Benign: Any = importlib.import_module("main").Transfer
+
+
+class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is the image's own, known at run time
+    """Transfer with an implant. ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        plan = json.loads((Path(__file__).parent / SCHEDULE).read_text(encoding="utf-8"))
+        self._plan: dict[int, list[dict[str, Any]]] = {}
+        for entry in plan:
+            self._plan.setdefault(int(entry["frame"]), []).append(entry)
+        self._captured: list[footholds.Captured] = []
+        self._settings: Any = None
+        self._found: footholds.Foothold | None = None
+
+    def window(self, window: Window) -> None:
+        """The benign window, overheard, and then what the schedule says."""
+        if self._found is None:
+            self._found = footholds.find(window)
+        self._found.window = window
+        self._overhear(window, self._found)
+        super().window(window)
+        for entry in self._plan.pop(window.frame, ()):
+            self._strike(entry, self._found)
+
+    def _overhear(self, window: Window, found: footholds.Foothold) -> None:
+        """Keep what the benign code sends, and the last therapy settings that it was given."""
+        honest = window._emit
+
+        def emit(port: int, payload: bytes) -> None:
+            own = found.hello.partition if found.hello else 0
+            epoch = found.hello.epoch if found.hello else 0
+            header = wire.Header(own, port, epoch, window.frame, found.sequence())
+            if len(self._captured) >= footholds.CAPTURED_MAX:
+                del self._captured[0]
+            self._captured.append(footholds.Captured(header, payload))
+            honest(port, payload)
+
+        window._emit = emit
+        if found.hello is not None and any(card.name == "settings" for card in found.hello.ports):
+            sample = window.latest("settings")
+            if sample is not None:
+                self._settings = sample.value
+        found.captured = self._captured
+        found.settings = self._settings
+
+    def _strike(self, entry: dict[str, Any], found: footholds.Foothold) -> None:
+        attack_id = str(entry["id"])
+        footholds.say(attack_id, found.window.frame)
+        try:
+            report = registry.attack(attack_id)(found, dict(entry.get("parameters", {})))
+        except (
+            Exception
+        ) as error:  # an attack that fails must not end the partition: the next one is due later
+            report = {"error": f"{type(error).__name__}: {error}"}
+        footholds.say(attack_id, found.window.frame, report)

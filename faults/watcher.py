@@ -1,0 +1,272 @@
+"""What the host can see of a run's processes, sampled from procfs by a thread of the harness.
+
+An attack's report is the attacker's word. The watcher looks for itself: how many processes a partition has, how
+much memory, which descriptors, whether anything is alive that should not be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import NamedTuple, Self
+
+INTERVAL_S = 0.005
+DEPTH_MAX = 32
+FDS_LOOKED_AT_MAX = 4_096
+#: Where any process without walls can leave a file for all to see.
+SHARED_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
+#: The kernel's smallest descriptor table; it only grows.
+_FD_TABLE_MIN = 64
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_NICE_FIELD, _PARENT_FIELD, _START_FIELD = 16, 1, 19  # after the name in /proc/PID/stat
+
+
+class Survivor(NamedTuple):
+    """A process of an attack that is still alive."""
+
+    pid: int
+    comm: str
+
+
+class _Process(NamedTuple):
+    pid: int
+    comm: str
+    state: str
+    parent: int
+    nice: int
+    started: int
+
+
+@dataclass
+class Peaks:
+    """The largest values seen of one label (a partition or a gate) in one frame.
+
+    ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a host user who
+    is not root may not do so in every process.
+    """
+
+    samples: int = 0
+    processes_max: int = 0
+    rss_bytes_max: int = 0
+    fds_max: int = -1
+    held_bytes_max: int = -1
+    was_stopped: bool = False
+    nice_max: int = 0
+    has_io_uring: bool = False
+    has_foreign_user_namespace: bool = False
+    comms: set[str] = field(default_factory=set)
+
+
+class Watcher:
+    """A context manager that samples every ``interval_s`` until it is left.
+
+    ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a label;
+    descendants of a labelled process count with it. ``frame_now`` gives the run's current frame. ``token`` is the
+    run's (``faults.catalogue.Means``): processes and files of attacks have names that begin with it.
+    """
+
+    def __init__(
+        self,
+        root_pid: int,
+        names: dict[str, str],
+        frame_now: Callable[[], int],
+        token: str,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self.peaks: dict[tuple[str, int], Peaks] = {}
+        self.frame_seen_s: dict[int, tuple[float, float]] = {}
+        self.shared_files: dict[tuple[int, str], int] = {}
+        self.samples = 0
+        self._root_pid, self._names, self._frame_now, self._token = root_pid, names, frame_now, token
+        self._interval_s = interval_s
+        self._usual: dict[int, tuple[str, int | None]] = {}
+        self._labelled: dict[tuple[int, int], str] = {}
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_ending.set()
+        self._thread.join()
+
+    def frame_seconds(self) -> dict[int, float]:
+        """For how long each frame was seen to last, in wall-clock seconds, to ``interval_s`` exactly."""
+        return {frame: last - first for frame, (first, last) in self.frame_seen_s.items()}
+
+    def survivors(self) -> tuple[Survivor, ...]:
+        """Processes of attacks that are alive now: by name, or descended from a partition that has been seen.
+
+        To be called when partitions are confirmed dead.
+        """
+        found = []
+        for pid in _all_pids():
+            process = _look(pid)
+            if process is None or process.state == "Z":
+                continue
+            is_marked = process.comm.startswith(self._token)
+            if is_marked or (pid, process.started) in self._labelled:
+                found.append(Survivor(pid, process.comm))
+        return tuple(found)
+
+    def end_survivors(self) -> tuple[Survivor, ...]:
+        """SIGKILL what attacks of this run left behind, each by its own pidfd. Returns whom."""
+        ended = []
+        for survivor in self.survivors():
+            with contextlib.suppress(OSError):
+                handle = os.pidfd_open(survivor.pid)
+                try:
+                    now = _look(survivor.pid)  # the pid may have changed hands before the pidfd was open
+                    if now is not None and now.comm == survivor.comm:
+                        signal.pidfd_send_signal(handle, signal.SIGKILL)
+                        ended.append(survivor)
+                finally:
+                    os.close(handle)
+        return tuple(ended)
+
+    def _watch(self) -> None:
+        while not self._is_ending.is_set():
+            self._sample()
+            self._is_ending.wait(self._interval_s)
+
+    def _sample(self) -> None:
+        frame, now = self._frame_now(), time.monotonic()
+        first, _ = self.frame_seen_s.get(frame, (now, now))
+        self.frame_seen_s[frame] = (first, now)
+        members: dict[str, list[_Process]] = {}
+        self._descend(self._root_pid, "", 0, members)
+        for label, processes in members.items():
+            self._record(self.peaks.setdefault((label, frame), Peaks()), label, processes)
+        for folder in SHARED_FOLDERS:
+            self._sample_folder(folder, frame)
+        self.samples += 1
+
+    def _sample_folder(self, folder: str, frame: int) -> None:
+        """Note files of attacks, with their sizes, in ``shared_files`` by frame and path."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if name.startswith(self._token):
+                    path = f"{folder}/{name}"
+                    size = os.stat(path).st_size
+                    self.shared_files[(frame, path)] = max(size, self.shared_files.get((frame, path), 0))
+
+    def _descend(self, pid: int, label: str, depth: int, members: dict[str, list[_Process]]) -> None:
+        process = _look(pid)
+        if process is None or depth > DEPTH_MAX:
+            return
+        label = label or self._names.get(process.comm, "")
+        if label and process.state != "Z":
+            members.setdefault(label, []).append(process)
+            self._labelled[(pid, process.started)] = label
+        for child in _children(pid):
+            self._descend(child, label, depth + 1, members)
+
+    def _record(self, peak: Peaks, label: str, processes: list[_Process]) -> None:
+        peak.samples += 1
+        peak.processes_max = max(peak.processes_max, len(processes))
+        peak.rss_bytes_max = max(peak.rss_bytes_max, sum(_rss_bytes(one.pid) for one in processes))
+        for one in processes:
+            peak.comms.add(one.comm)
+            peak.was_stopped |= one.state in "Tt"
+            peak.nice_max = max(peak.nice_max, one.nice)
+            self._record_namespace(peak, processes[0].pid, one.pid)
+            _record_descriptors(peak, one.pid)
+
+    def _record_namespace(self, peak: Peaks, main_pid: int, pid: int) -> None:
+        """A process that has moved to a user namespace of its own: by the link, or by capabilities out of nothing.
+
+        The link cannot be read in every process; the capabilities can.
+        """
+        usual = self._usual.setdefault(main_pid, (_namespace(main_pid), _capabilities(main_pid)))
+        link, capabilities = _namespace(pid), _capabilities(pid)
+        peak.has_foreign_user_namespace |= bool(link and usual[0] and link != usual[0])
+        peak.has_foreign_user_namespace |= usual[1] == 0 and bool(capabilities)
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")
+    except OSError:
+        return ""
+
+
+def _status(pid: int, name: str) -> str:
+    """One value of ``/proc/PID/status``, which everyone may read; empty when the process is gone."""
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file,
+    ):
+        for line in file:
+            if line.startswith(name + ":"):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def _capabilities(pid: int) -> int | None:
+    text = _status(pid, "CapEff")
+    return int(text, 16) if text else None
+
+
+def _record_descriptors(peak: Peaks, pid: int) -> None:
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        table = _status(pid, "FDSize")
+        if table and int(table) <= _FD_TABLE_MIN:
+            peak.fds_max = max(peak.fds_max, int(table))
+        return
+    held = 0
+    for name in names[:FDS_LOOKED_AT_MAX]:
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+            peak.has_io_uring |= target == "anon_inode:[io_uring]"
+            if target.startswith("/memfd:"):
+                held += os.stat(f"/proc/{pid}/fd/{name}").st_blocks * 512
+    peak.fds_max = max(peak.fds_max, len(names))
+    peak.held_bytes_max = max(peak.held_bytes_max, held)
+
+
+def _look(pid: int) -> _Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    head, _, tail = text.rpartition(")")
+    words = tail.split()
+    comm = head.partition("(")[2]
+    return _Process(
+        pid, comm, words[0], int(words[_PARENT_FIELD]), int(words[_NICE_FIELD]), int(words[_START_FIELD])
+    )
+
+
+def _children(pid: int) -> Iterable[int]:
+    """Children of all threads: a process may be started by any."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found.extend(int(word) for word in file.read().split())
+    return found
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError):
+        return 0
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
