@@ -98,6 +98,8 @@ class Window:
         if delivery is None:
             return None
         values = end.decode_batch(delivery.batch)
+        if not values:
+            return None
         return Sample(values[-1], delivery.age_frames, delivery.age_frames <= end.card.freshness_frames)
 
     def received(self, port: str) -> tuple[Any, ...]:

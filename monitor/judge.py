@@ -78,7 +78,7 @@ def reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
 
 def _any_message(payload: bytes) -> bytes:
     try:
-        return codec.encode(codec.decode_any(payload))
+        return codec.encode_as_decoded(codec.decode_any(payload))
     except Exception as error:  # whatever the library raises on hostile bytes is a refusal
         raise codec.Refused("schema", f"not MessagePack ({type(error).__name__})") from None
 
