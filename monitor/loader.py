@@ -2,8 +2,8 @@
 
 Whatever is missing, unknown, of the wrong type, too large or contradictory ends in ``DesignError``, whose
 message names file, table, key, the offending value (shortened and stripped of control characters) and the
-remedy. What the file *means* is judged elsewhere (``monitor.rules``); here it is only read. The schemas that a
-design names are code of its author's, run with the monitor's rights: they belong to the trusted part of a device.
+remedy. What the file *means* is judged elsewhere (``monitor.rules``); here it is only read. The schemas that
+a design names are code of its author's, run with the monitor's rights: they are trusted.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ class _Table:
         among: frozenset[str] | None = None,
         kind: str = "",
     ) -> tuple[str, ...]:
-        """A list of distinct texts, empty when absent. ``among`` are the allowed ones, ``kind`` their kind."""
+        """A list of distinct texts, empty when absent. ``among`` are those allowed, ``kind`` their kind."""
         self._asked.add(key)
         value = self._values.get(key, [])
         if type(value) is not list or len(value) > NAMES_PER_LIST_MAX:
