@@ -44,7 +44,7 @@ from monitor.design import (
 
 FILWordBYTES_MAX = 1_048_576
 #: tomllib needs time that grows with the square of the dots in one key, and a key stands on one line.
-LINWordCHARS_MAX = 1_024
+LINE_CHARS_MAX = 1_024
 PARTITIONS_MAX = 64
 PORTS_MAX = 512
 PORTS_PER_PARTITION_MAX = 128  # wire.Hello and wire.WindowOpen hold no more
@@ -184,9 +184,9 @@ def _parse(source: bytes, name: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DesignError(f"{name}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
     for number, line in enumerate(text.split("\n"), start=1):
-        if len(line) > LINWordCHARS_MAX:
+        if len(line) > LINE_CHARS_MAX:
             raise DesignError(
-                f"{name}: line {number} has {len(line)} characters; keep to {LINWordCHARS_MAX} a line"
+                f"{name}: line {number} has {len(line)} characters; keep to {LINE_CHARS_MAX} a line"
             )
     try:
         return tomllib.loads(text)
