@@ -60,22 +60,22 @@ CLASS_C_WALLS = POLICING_WALLS.union(
     ("landlock", "rlimits", "fds", "session", "dumpable"),
 )
 
-#: Where each event is detected.
+#: Where each event is detected: the judge runs in each gate, the core is the monitor's own loop.
 DETECTORS: dict[Event, str] = {
-    Event.BAD_MESSAGE: "gate and judge: size, direction, decoding and canonical form of each message",
-    Event.BAD_SEQUENCE: "gate and judge: epoch, frame and sequence of each header",
-    Event.SPOOFED_SENDER: "gate and judge: the header's source beside the channel's owner",
-    Event.RATE_EXCEEDED: "gate and judge: messages and bytes per port and frame",
-    Event.REJECTIONS_EXCEEDED: "gate and judge: refused messages per frame",
-    Event.WINDOW_OVERRUN: "schedule: wall-clock time from opening a window to its close",
-    Event.PARTITION_EXIT: "warden: the pidfd of the partition's init",
-    Event.FORBIDDEN_SYSCALL: "warden: an exit by SIGSYS",
-    Event.MEMORY_EXCEEDED: "warden: the control group's limit, or the exit status for MemoryError",
-    Event.CPU_EXCEEDED: "warden: processor time of partition and gate per frame",
-    Event.GATE_DIED: "warden: the pidfd of the gate",
-    Event.GATE_LIED: "judge: the monitor's own check of what a gate hands over",
-    Event.LOG_FLOOD: "warden: bytes of standard error per frame",
-    Event.STALE_INPUT: "schedule: age of each sampling input with a freshness limit",
+    Event.BAD_MESSAGE: "judge: size, direction, decoding and canonical form of each message",
+    Event.BAD_SEQUENCE: "judge: epoch, frame and sequence number of each header",
+    Event.SPOOFED_SENDER: "judge: the header's source beside the channel's owner",
+    Event.RATE_EXCEEDED: "judge: messages per port and frame",
+    Event.REJECTIONS_EXCEEDED: "judge: refused messages per port and frame",
+    Event.WINDOW_OVERRUN: "gate and core: wall-clock time from opening a window to its close",
+    Event.PARTITION_EXIT: "core: the process's end as the launcher reports it",
+    Event.FORBIDDEN_SYSCALL: "core: an end by SIGSYS",
+    Event.MEMORY_EXCEEDED: "core: an end by the memory limit, or the exit status for MemoryError",
+    Event.CPU_EXCEEDED: "core: processor time of partition and gate per frame",
+    Event.GATE_DIED: "core: the gate's end, or its silence",
+    Event.GATE_LIED: "core: the monitor's own check of what a gate hands over",
+    Event.LOG_FLOOD: "core: bytes of standard error per frame",
+    Event.STALE_INPUT: "core: age of each sampling input with a freshness limit",
 }
 
 #: Events after which no process is left, so that noting or dropping them would leave a hole nobody fills.
@@ -179,8 +179,8 @@ def check(design: Design, schemas: ModuleType) -> tuple[Finding, ...]:
 def events_of(design: Design, partition: Partition) -> frozenset[Event]:
     """The events that can happen to ``partition`` in ``design``: its health table needs exactly these rows.
 
-    A partition without any output port can still send garbage to its gate. A stale input needs a sampling
-    input with a freshness limit.
+    A partition without any output port can still send garbage to its gate, and flood it while an experiment
+    has the ``route`` wall down. A stale input needs a sampling input with a freshness limit.
     """
     can_be_stale = any(
         not port.is_output and port.freshness_frames for port in design.ports_of(partition.name)
@@ -537,9 +537,11 @@ RULES: tuple[Rule, ...] = _rules(
     (
         (
             "networked-reaches-class-c",
-            "No path leads from a networked partition into a class C partition but through a port there that "
-            "declares it, whose type is bounded and whose messages, bytes and rejections per frame are few; "
-            "never for a therapy_command.",
+            (
+                "No path leads from a networked partition into a class C partition but through a port that "
+                "declares it, with a bounded type and few messages, bytes and rejections per frame; "
+                "never for a therapy_command."
+            ),
             "IEC 62304:2006+A1:2015 5.3.5 (segregation); IEC 62443-3-3 SR 5.2 (zone boundary protection)",
             _networked_reaches_class_c,
         ),
@@ -569,8 +571,10 @@ RULES: tuple[Rule, ...] = _rules(
         ),
         (
             "labels-stay-cleared",
-            "A label reaches only partitions cleared for it, where a partition passes on whatever it reads "
-            "unless an output of a partition that is not networked declares that it declassifies the label.",
+            (
+                "A label reaches only partitions cleared for it; a partition passes on whatever it reads, "
+                "but for outputs that declassify the label, in partitions that are not networked."
+            ),
             "Denning 1976 (lattice model of information flow); IEC 62443-3-3 SR 4.1 (confidentiality)",
             _labels_stay_cleared,
         ),
