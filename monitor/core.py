@@ -6,6 +6,7 @@ once more. It never waits for anyone beyond a bound: a window ends at its budget
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -354,15 +355,13 @@ class Core:
     # -- logs and exits ---------------------------------------------------------------------------------------
 
     def _read_log(self, seat: Seat, descriptor: int, *, is_gate: bool) -> None:
-        import os
-
         try:
             data = os.read(descriptor, 1 << 16)
         except BlockingIOError:
             return
         if not data:
-            self._watched.pop(descriptor, None)
-            self._epoll.unregister(descriptor)
+            if self._watched.pop(descriptor, None) is not None:
+                self._epoll.unregister(descriptor)
             return
         if seat.name == WORLD or is_gate:
             self._tell(self._frame, "log", f"gate of {seat.name}", sanitised(data[:_LOG_TEXT_MAX]))
