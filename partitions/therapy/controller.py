@@ -91,7 +91,7 @@ def decide(
     carbs_g: float,
     settings: Prescription,
 ) -> Wish:
-    """The next five minutes' doses. ``meal_g`` is announced and not yet bolused; ``carbs_g`` leaves it out."""
+    """Doses for five minutes. ``meal_g`` is announced and not yet bolused; ``carbs_g`` leaves it out."""
     profile = settings.basal_profile_u_per_h
     factor, ratio = settings.correction_mg_dl_per_u, settings.carb_ratio_g_per_u
     if meal_g > 0.0:

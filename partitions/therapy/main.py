@@ -109,7 +109,7 @@ class Therapy(Partition):
             now_min,
             self.readings.judge(None if cgm is None else cgm.value, now_min),
             None if pump is None else pump.value,
-            None if log is None else log.value,
+            None if log is None or log.value.ends_at_min > now_min else log.value,
             hint.value if hint is not None and hint.is_fresh else None,
         )
 

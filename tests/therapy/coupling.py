@@ -7,6 +7,7 @@ as it would at a gate (the port then raises).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import tomllib
@@ -46,6 +47,12 @@ def load_image(name: str) -> ModuleType:
     sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def image_module(image: str, name: str) -> Any:
+    """A neighbour of an image's ``main``, by its top-level name inside the image."""
+    load_image(image)
+    return importlib.import_module(name)
 
 
 class Line:

@@ -1,0 +1,41 @@
+"""The sensor errs as a real one does, and the same way for the same seed."""
+
+from __future__ import annotations
+
+from world.sensor import HIGHEST_MG_DL, LOWEST_MG_DL, Sensor
+
+
+def errors(seed: int, count: int = 576) -> list[float]:
+    sensor = Sensor(seed, 0)
+    return [sensor.read(120.0, 5 * k).glucose_mg_dl - 120.0 for k in range(count)]
+
+
+def test_mean_absolute_relative_difference_is_that_of_a_good_sensor() -> None:
+    shares = [abs(e) / 120.0 for seed in range(20) for e in errors(seed)]
+    assert 0.02 < sum(shares) / len(shares) < 0.09
+
+
+def test_errors_of_neighbouring_readings_go_together() -> None:
+    found = errors(3)
+    mean = sum(found) / len(found)
+    together = sum((a - mean) * (b - mean) for a, b in zip(found, found[1:], strict=False))
+    assert together / sum((e - mean) ** 2 for e in found) > 0.3
+
+
+def test_the_seed_decides_every_reading() -> None:
+    assert errors(3) == errors(3)
+    assert errors(3) != errors(4)
+
+
+def test_readings_stay_within_the_display_and_noise_is_owned_up_to() -> None:
+    low, high = Sensor(1, 0), Sensor(1, 0)
+    assert low.read(5.0, 0).glucose_mg_dl == LOWEST_MG_DL
+    assert high.read(900.0, 0).glucose_mg_dl == HIGHEST_MG_DL
+    noises = {Sensor(seed, 0).read(120.0, 0).noise for seed in range(1000)}
+    assert noises == {1, 3}
+
+
+def test_a_failed_sensor_shows_its_error_code() -> None:
+    sensor = Sensor(1, 0)
+    sensor.fails = True
+    assert sensor.read(120.0, 5).glucose_mg_dl == 38.0
