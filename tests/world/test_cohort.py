@@ -10,7 +10,7 @@ from world.chance import bell, spread, stream
 from world.cohort import BASAL_RANGE_U_PER_H, COHORT_PATIENTS, cohort, patient_parameters, tuned
 
 
-@pytest.mark.parametrize("seed", (1, 7, 42))
+@pytest.mark.parametrize("seed", [1, 7, 42])
 def test_every_patient_is_an_adult_with_settings_that_a_clinic_would_believe(seed: int) -> None:
     for parameters in cohort(seed):
         settings = tuned(parameters)
@@ -32,7 +32,7 @@ def test_a_patient_does_not_depend_on_who_else_is_drawn_or_on_global_chance() ->
     assert alone == cohort(7)[3]
 
 
-@pytest.mark.parametrize("index", (-1, COHORT_PATIENTS))
+@pytest.mark.parametrize("index", [-1, COHORT_PATIENTS])
 def test_a_patient_outside_the_cohort_is_refused(index: int) -> None:
     with pytest.raises(ValueError, match="outside the cohort; choose 0 to 9"):
         patient_parameters(7, index)

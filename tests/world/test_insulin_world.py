@@ -1,4 +1,4 @@
-"""The world as the device meets it: its ports, its configuration, and what happens when the device is gone."""
+"""The world as the device meets it: its ports, its configuration, and what it does without a device."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_every_port_of_the_world_speaks_within_a_day() -> None:
     device.spy = lambda _frame, port, _message: ports.add(port)
     device.run(288)
     assert {p for p in ports if p.startswith("world.")} == {
-        f"world.{name}" for name in ("cgm", "pump_status", "delivery_log", "meals", "outside_requests", "wearable")
+        f"world.{name}"
+        for name in ("cgm", "pump_status", "delivery_log", "meals", "outside_requests", "wearable")
     }
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from world.meals import Clinician, meals_of_day, steps_per_min, walk_of_day
 
 
-@pytest.mark.parametrize("day", (0, 3))
+@pytest.mark.parametrize("day", [0, 3])
 def test_a_day_has_breakfast_lunch_snack_and_dinner_in_that_order(day: int) -> None:
     for seed in range(20):
         meals = meals_of_day(seed, 0, day)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from world.cohort import CORRECTED_FROM_MG_DL, FASTING_MG_DL, cohort, fasting_state, tuned
-from world.patient import MG_DL_PER_MMOL_L, MMOL_PER_G_CARBS, Patient, PatientParameters, insulin_holding, steady_state
+from world.patient import (
+    MG_DL_PER_MMOL_L,
+    MMOL_PER_G_CARBS,
+    Patient,
+    PatientParameters,
+    insulin_holding,
+    steady_state,
+)
 
 DAY_MIN = 1440
 SEED = 7
@@ -26,7 +33,7 @@ def test_fasting_patient_on_tuned_basal_stays_flat_for_a_day(index: int) -> None
         assert patient.glucose_mg_dl == pytest.approx(FASTING_MG_DL, abs=1e-3)
 
 
-@pytest.mark.parametrize("index", (0, 4, 9))
+@pytest.mark.parametrize("index", [0, 4, 9])
 def test_halving_the_step_changes_a_day_of_meals_by_less_than_a_hundredth(index: int) -> None:
     state, basal = fasting_state(PATIENTS[index])
     whole, half = Patient(PATIENTS[index], state), Patient(PATIENTS[index], state)
@@ -49,7 +56,9 @@ def test_one_unit_lowers_glucose_by_the_correction_factor(index: int) -> None:
     for minute in range(360):
         patient.advance(basal / 60.0 + (1.0 if minute == 0 else 0.0), 0.0)
         lowest = min(lowest, patient.glucose_mg_dl)
-    assert CORRECTED_FROM_MG_DL - lowest == pytest.approx(tuned(PATIENTS[index]).correction_mg_dl_per_u, abs=1e-6)
+    assert CORRECTED_FROM_MG_DL - lowest == pytest.approx(
+        tuned(PATIENTS[index]).correction_mg_dl_per_u, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("index", range(len(PATIENTS)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from world.sensor import HIGHEST_MG_DL, LOWEST_MG_DL, Sensor
 
 
@@ -18,7 +20,7 @@ def test_mean_absolute_relative_difference_is_that_of_a_good_sensor() -> None:
 def test_errors_of_neighbouring_readings_go_together() -> None:
     found = errors(3)
     mean = sum(found) / len(found)
-    together = sum((a - mean) * (b - mean) for a, b in zip(found, found[1:], strict=False))
+    together = sum((a - mean) * (b - mean) for a, b in itertools.pairwise(found))
     assert together / sum((e - mean) ** 2 for e in found) > 0.3
 
 
