@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 
 from evidence.glycaemia import glycaemia
 from ipc_schemas.insulin_pump import AlarmCode, Mode
-from tests.therapy.coupling import FRAMES_PER_DAY, Coupled
+from tests.therapy.coupling import FRAMES_PER_DAY, Coupled, collect
 from world.cohort import COHORT_PATIENTS
-
-
-def collect(device: Coupled, port: str) -> list[Any]:
-    found: list[Any] = []
-    device.spy = lambda _frame, name, message: found.append(message) if name == port else None
-    return found
 
 
 @pytest.mark.parametrize("seed", [1, 7])
@@ -66,7 +59,7 @@ def test_a_failed_sensor_means_profile_basal_and_an_alarm() -> None:
     device = Coupled(7)
     device.run(100)
     device.world.sensor.fails = True
-    commands, statuses = collect(device, "therapy.pump_command"), []
+    commands = collect(device, "therapy.pump_command")
     device.run(24)
     basal = device.world.settings.basal_u_per_h
     assert {(c.basal_u_per_h, c.bolus_u) for c in commands[1:]} == {(basal, 0.0)}

@@ -8,7 +8,7 @@ import pytest
 
 from ipc_schemas.codec import encode
 from ipc_schemas.insulin_pump import AlarmCode, MealAnnouncement, Mode, PumpCommand
-from tests.therapy.coupling import Coupled, image_module
+from tests.therapy.coupling import Coupled, collect, image_module
 from world.meals import meals_of_day
 
 iob = image_module("therapy", "insulin_on_board")
@@ -84,10 +84,7 @@ def test_a_meal_that_is_announced_again_after_a_restart_gets_no_second_bolus() -
     device.run(1)
     device.restart_therapy()
     device.lines["therapy"].visible[meals] = kept[meals]
-    commands: list[PumpCommand] = []
-    device.spy = lambda _f, port, message: (
-        commands.append(message) if port == "therapy.pump_command" else None
-    )
+    commands = collect(device, "therapy.pump_command")
     device.run(8)
     assert kept[meals][1]
     bolus = meals_of_day(SEED, PATIENT, 0)[0].announced_g / device.world.settings.carb_ratio_g_per_u
@@ -99,10 +96,7 @@ def test_a_bolus_that_a_limit_cut_short_is_not_made_up_for_in_the_next_window() 
     device.run(60)
     number = next(n for n, end in device.lines["therapy"].ports.by_number.items() if end.card.name == "meals")
     device.lines["therapy"].visible[number] = (59, [encode(MealAnnouncement(at_min=300, carbs_g=300.0))])
-    commands: list[PumpCommand] = []
-    device.spy = lambda _f, port, message: (
-        commands.append(message) if port == "therapy.pump_command" else None
-    )
+    commands = collect(device, "therapy.pump_command")
     device.run(6)
     limits = device.therapy.prescription.limits
     assert commands[0].bolus_u == pytest.approx(limits.bolus_max_u, abs=0.05)
@@ -115,10 +109,7 @@ def test_a_meal_that_is_not_about_now_gets_no_bolus(at_min: int) -> None:
     device.run(60)
     number = next(n for n, end in device.lines["therapy"].ports.by_number.items() if end.card.name == "meals")
     device.lines["therapy"].visible[number] = (59, [encode(MealAnnouncement(at_min=at_min, carbs_g=80.0))])
-    commands: list[PumpCommand] = []
-    device.spy = lambda _f, port, message: (
-        commands.append(message) if port == "therapy.pump_command" else None
-    )
+    commands = collect(device, "therapy.pump_command")
     device.run(6)
     assert max(c.bolus_u for c in commands) <= device.therapy.prescription.limits.micro_bolus_max_u
 
