@@ -1,7 +1,7 @@
 """The image of a compromised transfer partition: the benign image, the implant, the attacks, the schedule.
 
-Inside the image the implant's code lies in a package of the same name as here, so that the very same files run
-in the partition and in the tests.
+Inside the image the implant's code lies in a package of the same name as here, so that the very same files
+run in the partition and in the tests.
 """
 
 from __future__ import annotations

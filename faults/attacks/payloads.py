@@ -33,7 +33,7 @@ def valid_flood(foothold: Foothold, parameters: Parameters) -> Report:
     return _send_all(foothold, [message] * count)
 
 
-def schema_invalid(foothold: Foothold, parameters: Parameters) -> Report:
+def schema_invalid(foothold: Foothold, _parameters: Parameters) -> Report:
     """C06: a wrong type, a missing field, a field too many, and another type's message."""
     minute = _at_min(foothold)
     shapes = (
@@ -45,7 +45,7 @@ def schema_invalid(foothold: Foothold, parameters: Parameters) -> Report:
     return _send_all(foothold, [codec.encode(shape) for shape in shapes])
 
 
-def parser_differential(foothold: Foothold, parameters: Parameters) -> Report:
+def parser_differential(foothold: Foothold, _parameters: Parameters) -> Report:
     """C07: one key twice (readers differ on which wins), and an integer in more bytes than it needs."""
     minute = _at_min(foothold)
     at_min = codec.encode("at_min") + codec.encode(minute)
@@ -57,7 +57,7 @@ def parser_differential(foothold: Foothold, parameters: Parameters) -> Report:
     return _send_all(foothold, [twice, wide])
 
 
-def value_attack(foothold: Foothold, parameters: Parameters) -> Report:
+def value_attack(foothold: Foothold, _parameters: Parameters) -> Report:
     """C08: right shape, impossible value: not a number, both infinities, out of range."""
     minute = _at_min(foothold)
     values = (math.nan, math.inf, -math.inf, 1.0e300)
@@ -65,7 +65,10 @@ def value_attack(foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def decoder_exception(foothold: Foothold, parameters: Parameters) -> Report:
-    """C10: bytes that make a decoder raise what its user did not expect: deep nesting, bad UTF-8. ``depth`` (3000)."""
+    """C10: bytes that make a decoder raise what its user did not expect: deep nesting, bad UTF-8.
+
+    ``depth`` (3000).
+    """
     depth = min(int(parameters.get("depth", 3_000)), NESTING_MAX)
     minute = codec.encode("at_min") + codec.encode(_at_min(foothold))
     nested = _MAP_OF_TWO + minute + codec.encode("steps_per_min") + b"\x91" * depth + b"\xc0"

@@ -30,7 +30,7 @@ def _write_all(fd: int, data: bytes, until_s: float) -> int:
     return done
 
 
-def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report:
+def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Report:
     """C03: frames that all say "more follows", written past libzmq straight into its connection.
 
     libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (12 MB).
@@ -48,7 +48,10 @@ def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report
 
 
 def oversized(foothold: Foothold, parameters: Parameters) -> Report:
-    """C01: a real message of ``bytes`` (8 MiB) to the upload port, then a frame that claims 100 MiB and stops."""
+    """C01: a real message of ``bytes`` (8 MiB) to the upload port.
+
+    With ``claim`` set, then a frame that claims 100 MiB and stops; the connection is of no use afterwards.
+    """
     size = min(int(parameters.get("bytes", OVERSIZED_BYTES_MAX)), OVERSIZED_BYTES_MAX)
     payload = codec.encode({"sequence": footholds.LOOT_SEQUENCE, "chunk": b"\xa5" * size})
     sent = foothold.send_raw(wire.pack(foothold.header(foothold.port("upload")), payload))

@@ -1,7 +1,7 @@
 """What code inside a partition can lay its hands on, without being given anything.
 
-The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds the
-socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
+The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds
+the socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
 """
 
 from __future__ import annotations
