@@ -3,7 +3,7 @@
 This room imports nothing of ours. What is in it can be read by a partition, a gate, the monitor and the
 tooling alike:
 
-- ``bounds``        number, text and byte types with both ends bounded, and the walker that finds unbounded fields
+- ``bounds``        types with both ends bounded, and the walker that finds unbounded fields
 - ``codec``         canonical MessagePack: one encoding per value, anything else is refused
 - ``wire``          the fixed header of a message on a channel, and the window a gate opens
 - ``window``        what partition code sees of a window: inputs to read, outputs to send

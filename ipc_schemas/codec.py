@@ -18,7 +18,7 @@ _ANY = msgspec.msgpack.Decoder()
 
 
 class Refused(Exception):
-    """A byte string that is not one canonical message of its type. ``reason`` is a word, ``detail`` a sentence."""
+    """Bytes that are not one canonical message of their type. ``reason`` is a word, ``detail`` a sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -47,7 +47,7 @@ class Codec(Generic[M]):
         return value
 
     def decode_loosely(self, payload: bytes) -> M:
-        """As ``decode``, but any encoding of the value will do. Raises ``Refused`` (``schema``, ``range``)."""
+        """As ``decode``, but any encoding of the value does. Raises ``Refused`` (``schema``, ``range``)."""
         try:
             return self._one.decode(payload)
         except Exception as error:  # RecursionError and UnicodeDecodeError are not MsgspecErrors: fail closed
@@ -76,17 +76,28 @@ def join_batch(payloads: list[bytes]) -> bytes:
     return head + b"".join(payloads)
 
 
+def encode_as_decoded(value: Any) -> bytes:
+    """The shortest encoding of a value out of ``decode_any``, its keys in the order in which they came."""
+    return msgspec.msgpack.encode(value)
+
+
 def decode_any(payload: bytes) -> Any:
     """Whatever MessagePack value ``payload`` holds, unchecked. For experiments and for showing a journal."""
     return _ANY.decode(payload)
 
 
-_RANGE_WORDS = ("Expected `int` >", "Expected `int` <", "Expected `float` >", "Expected `float` <", "of length")
+_RANGE_WORDS = (
+    "Expected `int` >",
+    "Expected `int` <",
+    "Expected `float` >",
+    "Expected `float` <",
+    "of length",
+)
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    return "range" if isinstance(error, msgspec.ValidationError) and any(w in text for w in _RANGE_WORDS) else "schema"
+    is_range = isinstance(error, msgspec.ValidationError) and any(w in str(error) for w in _RANGE_WORDS)
+    return "range" if is_range else "schema"
 
 
 def _plain(error: Exception) -> str:

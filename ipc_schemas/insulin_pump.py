@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all messages: immutable, unknown fields refused."""
 
 
-class CgmReading(Message):
+class CgmReading(Message, frozen=True):
     """Sensor to therapy. A reading of 38 or of 10 and less is the sensor's own error code, not a glucose."""
 
     measured_at_min: Minute
@@ -34,7 +34,7 @@ class CgmReading(Message):
     noise: Annotated[int, _Meta(ge=0, le=4)]  # 0 unknown, 1 clean .. 4 heavy
 
 
-class PumpStatus(Message):
+class PumpStatus(Message, frozen=True):
     """Pump to therapy: what the hardware did in the frame before."""
 
     at_min: Minute
@@ -47,7 +47,7 @@ class PumpStatus(Message):
     is_occluded: bool
 
 
-class DeliveryLog(Message):
+class DeliveryLog(Message, frozen=True):
     """Pump to therapy: insulin really delivered per 5-minute slot, newest last, at most eight hours back.
 
     ``ends_at_min`` is the end of the newest slot. The log lives in the pump, so therapy can rebuild its
@@ -58,14 +58,14 @@ class DeliveryLog(Message):
     delivered_u: Annotated[tuple[InsulinU, ...], _Meta(max_length=96)]
 
 
-class MealAnnouncement(Message):
+class MealAnnouncement(Message, frozen=True):
     """Handset to therapy: the patient is about to eat."""
 
     at_min: Minute
     carbs_g: CarbsG
 
 
-class PumpCommand(Message):
+class PumpCommand(Message, frozen=True):
     """Therapy to pump: a basal rate that holds for ``valid_for_min``, and a bolus to give now."""
 
     command_id: Counter
@@ -98,7 +98,7 @@ class AlarmCode(enum.StrEnum):
     RESTARTED = "restarted"
 
 
-class Alarm(Message):
+class Alarm(Message, frozen=True):
     """Therapy to handset."""
 
     at_min: Minute
@@ -115,7 +115,7 @@ class Mode(enum.StrEnum):
     WARMING_UP = "warming_up"
 
 
-class TherapyStatus(Message):
+class TherapyStatus(Message, frozen=True):
     """Therapy to transfer, every frame: what is shown to followers and the clinic."""
 
     at_min: Minute
@@ -127,7 +127,7 @@ class TherapyStatus(Message):
     mode: Mode
 
 
-class TherapySettings(Message):
+class TherapySettings(Message, frozen=True):
     """Therapy to transfer, once an hour: the prescription in force, for the clinic's records."""
 
     at_min: Minute
@@ -139,7 +139,7 @@ class TherapySettings(Message):
     insulin_on_board_max_u: InsulinU
 
 
-class TargetRequest(Message):
+class TargetRequest(Message, frozen=True):
     """Outside to transfer to therapy: a temporary glucose target, signed by the clinician's Ed25519 key.
 
     The signature covers ``signed_bytes``. Transfer only carries it; therapy verifies signature, counter and
@@ -159,14 +159,14 @@ class TargetRequest(Message):
         return b"bulkhead/target-request/1\0" + msgspec.msgpack.encode(fields)
 
 
-class ActivityHint(Message):
-    """Transfer to therapy: steps per minute from a wearable, relayed. It can only raise the target, within bounds."""
+class ActivityHint(Message, frozen=True):
+    """Transfer to therapy: steps per minute from a wearable, relayed. It can only raise the target."""
 
     at_min: Minute
     steps_per_min: Annotated[float, _Meta(ge=0.0, le=300.0)]
 
 
-class Upload(Message):
+class Upload(Message, frozen=True):
     """Transfer to the network: an opaque chunk of the spool."""
 
     sequence: Counter

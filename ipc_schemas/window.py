@@ -77,7 +77,7 @@ def _loose_reader(message_type: type[msgspec.Struct]) -> Callable[[bytes], list[
 
 
 class Window:
-    """One window: ``frame`` and ``time_ms`` are logical (frame x frame length), the same however fast it runs."""
+    """One window. ``frame`` and ``time_ms`` are logical (frame x frame length), however fast it runs."""
 
     def __init__(self, ports: Ports, opened: wire.WindowOpen, emit: Callable[[int, bytes], None]) -> None:
         self.frame = opened.frame
@@ -98,10 +98,12 @@ class Window:
         if delivery is None:
             return None
         values = end.decode_batch(delivery.batch)
+        if not values:
+            return None
         return Sample(values[-1], delivery.age_frames, delivery.age_frames <= end.card.freshness_frames)
 
     def received(self, port: str) -> tuple[Any, ...]:
-        """The queuing port's messages that became visible in this window, oldest first. Raises ``PortMisused``."""
+        """The queuing port's messages that are new in this window, oldest first. Raises ``PortMisused``."""
         end = self._input(port)
         delivery = self._inputs.get(end.card.number)
         return () if delivery is None else tuple(end.decode_batch(delivery.batch))
@@ -109,7 +111,7 @@ class Window:
     def send(self, port: str, message: msgspec.Struct) -> None:
         """Send one message. It becomes visible to its readers at the start of the next frame.
 
-        Raises ``PortMisused``. A gate judges the message: out-of-range values cost the sender, not the reader.
+        Raises ``PortMisused``. A gate judges the message: a value out of range costs the sender.
         """
         card = self._ports.outputs.get(port)
         if card is None:

@@ -4,7 +4,7 @@ Partition to gate: one ZeroMQ message per port message, a fixed 16-byte header a
 ``source`` is a *claim*: a gate compares it with the partition it serves and never believes it. A header whose
 port is ``PORT_CLOSE`` and that has no payload closes the window.
 
-Gate to partition: one ZeroMQ message per window, ``WindowOpen``, with all inputs that are visible in that frame.
+Gate to partition: one ZeroMQ message per window, ``WindowOpen``, with all inputs visible in that frame.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Frame = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
 
 
 class Header(NamedTuple):
-    """Who claims to send (partition number), to which port (number), in which life, frame, and place in line."""
+    """Who claims to send (partition number), to which port (number), in which life, frame and place."""
 
     source: int
     port: int

@@ -7,8 +7,10 @@ ports and channels in the order of the file, which is the order in which the mon
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 #: The name under which ports of the world (sensor, pump hardware, network) are declared.
 WORLD = "world"
@@ -23,7 +25,7 @@ class SafetyClass(enum.StrEnum):
 
 
 class Event(enum.StrEnum):
-    """Everything the monitor can detect about a partition. Each has a detector and a row in the health table."""
+    """Everything the monitor can detect about a partition. Each has a detector and a row."""
 
     BAD_MESSAGE = "bad_message"  # a message refused: size, schema, range, canonical form, direction
     BAD_SEQUENCE = "bad_sequence"  # replayed, reordered, gapped, stale epoch or stale frame
@@ -67,7 +69,7 @@ class OnStale(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One typed, one-way end of a channel. Limits are per frame; ``rejections_max`` counts refused messages."""
+    """One typed, one-way end of a channel. Limits hold per frame; rejections are refused messages."""
 
     number: int
     partition: str
@@ -82,6 +84,8 @@ class Port:
     depth: int = 1  # queuing inputs
     on_stale: OnStale = OnStale.RUN
     labels: frozenset[str] = frozenset()
+    from_networked: bool = False  # class C inputs: the author declares that networked data may arrive here
+    declassifies: frozenset[str] = frozenset()  # outputs: labels that the sender promises not to pass on
 
     @property
     def full_name(self) -> str:
@@ -99,7 +103,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a partition may use. Each is enforced by the kernel; ``log_bytes_per_frame_max`` by the monitor."""
+    """What a partition may use. The kernel enforces each, ``log_bytes_per_frame_max`` the monitor."""
 
     memory_bytes_max: int
     processes_max: int
@@ -148,11 +152,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WorldSide:
-    """The harness on the other end of the device's hardware ports: ``entry`` is ``"module:Class"``."""
+    """The harness on the other end of the device's hardware ports.
+
+    ``entry`` is ``"module:Class"`` (a dotted module of ours) or ``"file.py:Class"`` (a file in ``folder``).
+    """
 
     entry: str
     folder: Path
     budget_ms: int
+    cleared_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +181,11 @@ class Design:
 
     def partition(self, name: str) -> Partition:
         """Raises ``KeyError``."""
-        return next_or_key_error((p for p in self.partitions if p.name == name), name)
+        return _first((p for p in self.partitions if p.name == name), name)
 
     def port(self, full_name: str) -> Port:
         """Raises ``KeyError``."""
-        return next_or_key_error((p for p in self.ports if p.full_name == full_name), full_name)
+        return _first((p for p in self.ports if p.full_name == full_name), full_name)
 
     def ports_of(self, partition: str) -> tuple[Port, ...]:
         """In the order of the file."""
@@ -185,10 +193,13 @@ class Design:
 
     def window_of(self, partition: str) -> Window:
         """Raises ``KeyError``."""
-        return next_or_key_error((w for w in self.windows if w.partition == partition), partition)
+        return _first((w for w in self.windows if w.partition == partition), partition)
 
 
-def next_or_key_error(found, key):  # type: ignore[no-untyped-def]
+Item = TypeVar("Item")
+
+
+def _first(found: Iterator[Item], key: str) -> Item:
     for item in found:
         return item
     raise KeyError(key)

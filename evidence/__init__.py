@@ -1,0 +1,1 @@
+"""Claims over what happened, statistics and grades. Nothing here is believed by the device."""

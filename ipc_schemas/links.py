@@ -1,0 +1,175 @@
+"""Shapes on the monitor's own links: to the launcher, to gates, and to whoever switched the device on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+_Meta = msgspec.Meta
+Count = Annotated[int, _Meta(ge=0, le=0xFFFF_FFFF)]
+Size = Annotated[int, _Meta(ge=0, le=1 << 40)]
+Name = Annotated[str, _Meta(max_length=64)]
+Path = Annotated[str, _Meta(max_length=4096)]
+Text = Annotated[str, _Meta(max_length=4096)]
+Blob = Annotated[bytes, _Meta(max_length=1 << 24)]
+Names = Annotated[tuple[Name, ...], _Meta(max_length=128)]
+
+
+class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of the shapes on a link: positional, immutable, nothing unknown."""
+
+
+class LaunchOrder(Link, frozen=True):
+    """Monitor to launcher: start one confined process. Descriptors travel beside it: life, log, payload, link."""
+
+    name: Name
+    role: Name  # "partition" or "gate"
+    walls: Names
+    packages: Names
+    outer_uid: Count
+    staging: Path  # an empty folder on which the process builds its root
+    channel: Path  # the folder of the channel's socket
+    unwalled_image: Path  # where the image is written if it has no mount namespace
+    cgroups: Annotated[tuple[Path, ...], _Meta(max_length=8)]
+    memory_bytes_max: Size
+    files_max: Count
+    scratch_bytes_max: Size
+
+
+class Payload(Link, frozen=True):
+    """What a confined process is given in a sealed memory file.
+
+    ``program`` is the module whose ``main`` runs (the gate, or the partitions' runner), ``entry`` the partition
+    author's ``module:Class``, ``config`` the partition's configuration or the gate's contract.
+    """
+
+    image: dict[str, bytes]
+    program: Name
+    entry: Text
+    config: Blob
+
+
+class Born(Link, frozen=True, tag="born"):
+    """The process exists; its pidfd comes beside this message."""
+
+    pid: Count
+
+
+class Stage(Link, frozen=True, tag="stage"):
+    """The process has reached a stage: ``bound`` (a gate's socket exists) or ``sealed``."""
+
+    name: Name
+
+
+class Failed(Link, frozen=True, tag="failed"):
+    """The process could not be started; the sentence says why."""
+
+    why: Text
+
+
+LifeSign = Born | Stage | Failed
+
+
+class PortContract(Link, frozen=True):
+    """What a gate enforces on one output port."""
+
+    number: Count
+    owner: Count
+    message: Name
+    bytes_max: Count
+    messages_max: Count
+    rejections_max: Count
+
+
+class GateContract(Link, frozen=True):
+    """All that a gate is told. ``fatal`` names the events that end the partition, so a gate stops at the first."""
+
+    partition: Count
+    epoch: Count
+    walls: Names
+    schemas: Text  # module name inside the gate's image
+    ports: Annotated[tuple[PortContract, ...], _Meta(max_length=512)]
+    fatal: Names
+    hello: Blob
+    budget_ms: Count
+    socket_path: Path
+    endpoint_bytes_max: Count
+
+
+class Open(Link, frozen=True):
+    """Monitor to gate: open the window of a frame; ``opened`` is the encoded ``wire.WindowOpen``."""
+
+    frame: Count
+    opened: Blob
+
+
+class Batch(Link, frozen=True):
+    """Messages that a gate admitted on one port in one window: a canonical array of ``count`` messages."""
+
+    port: Count
+    count: Count
+    messages: Blob
+
+
+class Refusal(Link, frozen=True):
+    """Messages that a gate refused, alike in port, event and reason; ``detail`` is the first one's."""
+
+    port: Count
+    event: Name
+    reason: Name
+    detail: Text
+    count: Count
+
+
+class GateReport(Link, frozen=True):
+    """Gate to monitor, once or more per window; the one with ``is_last`` closes it.
+
+    ``is_closed`` is false when the partition did not close its window: ``ended_by`` then names the event.
+    """
+
+    frame: Count
+    batches: Annotated[tuple[Batch, ...], _Meta(max_length=512)]
+    refusals: Annotated[tuple[Refusal, ...], _Meta(max_length=512)]
+    is_last: bool
+    is_closed: bool
+    ended_by: Name
+
+
+#: The largest report a gate sends in one piece; a larger window goes in several.
+REPORT_BYTES_MAX = 96 << 10
+
+
+class Overlay(Link, frozen=True):
+    """Another image for one partition than the design's: a folder, an entry point, and files to add."""
+
+    folder: Path
+    entry: Text
+    files: dict[str, bytes]
+
+
+class PowerOn(Link, frozen=True):
+    """Console to monitor: switch this design on.
+
+    ``clock`` is ``virtual``, ``real`` or a factor such as ``60x``. ``without`` names the walls to leave out.
+    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires.
+    """
+
+    design: Path
+    run_folder: Path
+    frames: Count
+    clock: Name
+    without: Names
+    overlays: dict[str, Overlay]
+    configs: dict[str, bytes]
+    accept_degraded: bool
+
+
+class Note(Link, frozen=True):
+    """Monitor to console: something happened. ``facts`` are numbers and words of the host, never hashed."""
+
+    frame: Count
+    kind: Name
+    partition: Name
+    text: Text
+    facts: dict[str, str | int | float | bool | None | list[str]]

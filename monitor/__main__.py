@@ -1,0 +1,164 @@
+"""The monitor process: ``python -m monitor FD``. It waits for one ``PowerOn`` on the socket ``FD``, runs, and ends.
+
+Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 the device was refused.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from ipc_schemas import codec, links
+from monitor import images, journal, loader, rules, schedule
+from monitor.core import Core, StopRun
+from monitor.design import Design, DesignError
+from monitor.warden import Warden
+from sandbox import linux, passport, walls
+from sandbox.launcher import Launcher, LaunchError
+
+
+class Refusal(Exception):
+    """The device does not start; the sentence says why and what to do."""
+
+
+class Speaker:
+    """Sends notes to the console without ever waiting for it; what does not fit is counted."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self.lost = 0
+
+    def tell(
+        self, frame: int, kind: str, partition: str, text: str, facts: dict[str, object] | None = None
+    ) -> None:
+        """One note."""
+        note = links.Note(frame, kind, partition, text[:4000], facts or {})  # type: ignore[arg-type]
+        try:
+            self._control.send(codec.encode(note), socket.MSG_DONTWAIT)
+        except OSError:
+            self.lost += 1
+
+
+def main() -> int:
+    """Run one device from power-on to power-off."""
+    linux.set_name("bh-monitor")
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    launcher = Launcher()
+    request = control.recv(1 << 20)
+    if not request:
+        launcher.close()
+        return 0
+    order = codec.Codec(links.PowerOn).decode_loosely(request)
+    speaker = Speaker(control)
+    try:
+        return _power_on(order, launcher, speaker, control)
+    except (DesignError, Refusal, images.ImageError, schedule.ClockRefused, LaunchError, journal.JournalLost) as error:
+        speaker.tell(0, "refused", "", str(error))
+        return 2
+    finally:
+        launcher.close()
+
+
+def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, control: socket.socket) -> int:
+    started_s = time.monotonic()
+    design = loader.load_design(Path(order.design), walls.ALL)
+    module = loader.load_schemas(design)
+    findings = rules.check(design, module)
+    if findings:
+        raise Refusal(f"the design breaks {len(findings)} rule(s); first: {findings[0].message}")
+    up = _standing_walls(order, design, speaker)
+    warden, image_digests = _warden(order, design, up, launcher)
+    clock = schedule.parse_clock(order.clock)
+    book = journal.Writer(Path(order.run_folder) / "journal.bhj")
+    book.append(_header(order, design, image_digests))
+    types = {port.message: getattr(module, port.message) for port in design.ports}
+    core = Core(design, types, warden, clock, book, speaker.tell, control.fileno())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        core.stop_asked = "SIGTERM"
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    return _run(core, order, book, speaker, started_s)
+
+
+def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speaker, started_s: float) -> int:
+    why, is_fault = "", False
+    try:
+        core.boot()
+        speaker.tell(0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000})
+        core.run(order.frames)
+    except StopRun as stop:
+        why, is_fault = str(stop), stop.is_fault
+    except journal.JournalLost as lost:
+        why, is_fault = f"safe state: the journal cannot be written: {lost}", True
+    finally:
+        core.shut_down()
+    try:
+        book.append(journal.End(core._frame + 1, why))
+    except journal.JournalLost as lost:
+        why, is_fault = why or str(lost), True
+    facts: dict[str, object] = {"chain": book.chain.hex(), "is_fault": is_fault, "notes_lost": speaker.lost}
+    for name, values in core.lateness_ms.items():
+        if values:
+            facts[f"lateness_ms.{name}"] = [f"{value:.4f}" for value in values]
+    speaker.tell(core._frame, "end", "", why or "all frames done", facts)
+    return 1 if is_fault else 0
+
+
+def _standing_walls(order: links.PowerOn, design: Design, speaker: Speaker) -> frozenset[str]:
+    """The walls that will stand: all but those left out and those this host cannot raise."""
+    is_root = os.geteuid() == 0
+    entries = passport.probe()
+    unavailable = {entry.wall for entry in entries if not entry.is_available}
+    asked = frozenset(order.without)
+    up = walls.standing(asked | unavailable, is_root=is_root)
+    for partition in design.partitions:
+        missing = sorted(w for w in partition.walls & unavailable if not walls.WALLS[w].root_only)
+        if missing and not order.accept_degraded and not asked:
+            why = next(entry for entry in entries if entry.wall == missing[0])
+            raise Refusal(
+                f"{partition.name} requires the wall {missing[0]}, which this host cannot raise ({why.reason}); "
+                f"{why.remedy}, or accept a degraded run with --degraded"
+            )
+    facts: dict[str, object] = {"standing": sorted(up), "off": sorted(asked), "unavailable": sorted(unavailable)}
+    speaker.tell(0, "walls", "", f"{len(up)} walls stand", facts)
+    return up
+
+
+def _warden(
+    order: links.PowerOn, design: Design, up: frozenset[str], launcher: Launcher
+) -> tuple[Warden, dict[str, str]]:
+    shared = images.shared_files(design.schemas, design.folder)
+    packed: dict[str, images.Image] = {}
+    entries: dict[str, str] = {}
+    configs: dict[str, bytes] = {}
+    for partition in design.partitions:
+        overlay = order.overlays.get(partition.name)
+        folder = Path(overlay.folder) if overlay else partition.image
+        packed[partition.name] = images.partition_image(folder, overlay.files if overlay else {}, shared)
+        entries[partition.name] = overlay.entry if overlay else partition.entry
+        if partition.config is not None:
+            if partition.config not in order.configs:
+                raise Refusal(f"{partition.name} needs the configuration {partition.config!r}; the world gives none")
+            configs[partition.name] = order.configs[partition.config]
+    gate = images.gate_image(shared)
+    run_folder = Path(order.run_folder)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    warden = Warden(design, design.schemas, up, run_folder, packed, gate, entries, configs, launcher)
+    return warden, {name: image.digest for name, image in packed.items()}
+
+
+def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> journal.Header:
+    ports = tuple((port.number, port.full_name) for port in design.ports)
+    return journal.Header(1, design.name, design.digest, order.frames, order.without, digests, ports)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""A gate: the disposable, confined process that ends one partition's ZeroMQ connection and judges its bytes.
+
+libzmq can be crashed or inflated below any schema (docs/adr/0002), so the process that owns verdicts never reads
+what a partition sends; this one does, and may die of it. It holds one PAIR socket towards its partition and one
+socketpair towards the monitor. For each window it passes the inputs on, judges what comes back until the partition
+closes the window, the budget is over or a fatal event occurs, and reports what it admitted, re-encoded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import time
+from typing import Any
+
+import zmq
+
+from ipc_schemas import codec, links, wire
+from monitor import judge
+
+WINDOW_OVERRUN = "window_overrun"
+_DETAILS_MAX = 64
+
+
+def main(cell: Any) -> None:
+    """Serve one life of one partition. ``cell`` is the sandbox's ``Cell``."""
+    contract = codec.Codec(links.GateContract).decode_loosely(cell.payload.config)
+    schemas = importlib.import_module(contract.schemas)
+    types = {port.message: getattr(schemas, port.message) for port in contract.ports}
+    link = socket.socket(fileno=cell.link_fd)
+    channel = _await_peer(cell, contract)
+    cell.seal()
+    Gate(contract, judge.Judge(contract, types), channel, link).serve()
+
+
+def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
+    """Bind, let exactly one peer connect, greet it, and take the socket's name away so that nobody can follow."""
+    options = {"sndtimeo": 5_000, "rcvhwm": 1_024, "sndhwm": 16}
+    if "size" in contract.walls:
+        options["maxmsgsize"] = contract.endpoint_bytes_max
+    channel: zmq.Socket[bytes] = cell.pair(**options)
+    channel.bind(cell.endpoint)
+    cell.tell("bound")
+    channel.send(contract.hello)
+    os.unlink(cell.socket_path)  # not unbind: libzmq would drop the peer with the listener
+    return channel
+
+
+class Gate:
+    """The loop of a gate. Its only state between windows is the judge's and whether the last window was lost."""
+
+    def __init__(
+        self, contract: links.GateContract, mind: judge.Judge, channel: zmq.Socket[bytes], link: socket.socket
+    ) -> None:
+        self._mind = mind
+        self._channel = channel
+        self._link = link
+        self._fatal = frozenset(contract.fatal)
+        self._budget_s = contract.budget_ms / 1000
+        self._orders = codec.Codec(links.Open)
+        self._was_lost = False
+        self._batches: dict[int, list[bytes]] = {}
+        self._bytes = 0
+        self._refusals: dict[tuple[int, str, str], tuple[str, int]] = {}
+
+    def serve(self) -> None:
+        """One window after another, until the monitor closes the link."""
+        while True:
+            request = self._link.recv(16 << 20)
+            if not request:
+                return
+            order = self._orders.decode_loosely(request)
+            self._mind.open_window(order.frame, was_lost=self._was_lost)
+            ended_by = self._window(order)
+            self._was_lost = ended_by == WINDOW_OVERRUN
+            self._report(order.frame, is_last=True, ended_by=ended_by)
+
+    def _window(self, order: links.Open) -> str:
+        """Pass the inputs on and judge the outputs. Returns the event that ended the window early, or nothing."""
+        channel, receive = self._channel, self._channel.recv
+        try:
+            channel.send(order.opened, zmq.NOBLOCK)
+        except zmq.Again:
+            return WINDOW_OVERRUN  # the partition does not read: it has lost this window
+        deadline = time.monotonic() + self._budget_s
+        channel.rcvtimeo = int(self._budget_s * 1000) + 1
+        mind = self._mind.judge
+        while True:
+            try:
+                verdict = mind(receive())
+            except zmq.Again:
+                return WINDOW_OVERRUN
+            if type(verdict) is judge.Admitted:
+                self._admit(order.frame, verdict)
+            elif type(verdict) is judge.Closed:
+                return ""
+            elif type(verdict) is judge.Refused:
+                fatal = self._refuse(verdict)
+                if fatal:
+                    return fatal
+            if time.monotonic() > deadline:
+                return WINDOW_OVERRUN
+
+    def _admit(self, frame: int, admitted: judge.Admitted) -> None:
+        self._batches.setdefault(admitted.port, []).append(admitted.payload)
+        self._bytes += len(admitted.payload) + 8
+        if self._bytes > links.REPORT_BYTES_MAX // 2:
+            self._report(frame, is_last=False, ended_by="")
+
+    def _refuse(self, refusal: judge.Refused) -> str:
+        key = (refusal.port, refusal.event, refusal.reason)
+        detail, count = self._refusals.get(key, (refusal.detail, 0))
+        if len(self._refusals) < _DETAILS_MAX or key in self._refusals:
+            self._refusals[key] = (detail, count + 1)
+        if refusal.event in self._fatal:
+            return refusal.event
+        if self._mind.exceeds_rejections(refusal) and judge.REJECTIONS_EXCEEDED in self._fatal:
+            return judge.REJECTIONS_EXCEEDED
+        return ""
+
+    def _report(self, frame: int, *, is_last: bool, ended_by: str) -> None:
+        batches = tuple(
+            links.Batch(port, len(payloads), codec.join_batch(payloads)) for port, payloads in self._batches.items()
+        )
+        refusals = tuple(
+            links.Refusal(port, event, reason, detail, count)
+            for (port, event, reason), (detail, count) in self._refusals.items()
+        )
+        report = links.GateReport(frame, batches, refusals, is_last, is_last and not ended_by, ended_by)
+        self._link.send(codec.encode(report))
+        self._batches.clear()
+        self._refusals.clear()
+        self._bytes = 0

@@ -1,0 +1,182 @@
+"""The journal: append-only, hash-chained, one record per frame.
+
+File format: the magic ``BHJ1``, then records of a 4-byte big-endian length, a MessagePack payload and a 32-byte
+chain value, SHA-256(previous chain value + payload). The first record is the header, the last an end record. A
+record is in the kernel's hands before the next frame starts, so killing the monitor loses no finished frame.
+Nothing of the wall clock or the host goes in: two runs of one (design, seed, faults) have the same last value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from ipc_schemas import codec
+
+MAGIC = b"BHJ1"
+GENESIS = hashlib.sha256(MAGIC).digest()
+RECORD_BYTES_MAX = 1 << 28
+_CHAIN_BYTES = 32
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class Header(_Record, frozen=True, tag="header"):
+    """What was switched on."""
+
+    format: int
+    design: str
+    design_digest: str
+    frames: int
+    without: tuple[str, ...]
+    images: dict[str, str]  # partition -> SHA-256 of its image
+    ports: tuple[tuple[int, str], ...]  # number and "partition.port"
+
+
+class Admitted(_Record, frozen=True):
+    """Messages that became visible to their readers in the next frame."""
+
+    port: int
+    count: int
+    messages: bytes
+
+
+class Refusal(_Record, frozen=True):
+    """Messages refused by a gate."""
+
+    partition: str
+    port: int
+    event: str
+    reason: str
+    detail: str
+    count: int
+
+
+class Ruling(_Record, frozen=True):
+    """What the health table made of an event."""
+
+    partition: str
+    event: str
+    action: str
+    reason: str
+
+
+class Life(_Record, frozen=True):
+    """A life of a partition began or ended (``what``)."""
+
+    partition: str
+    epoch: int
+    what: str
+
+
+class Frame(_Record, frozen=True, tag="frame"):
+    """All that happened in one frame."""
+
+    frame: int
+    admitted: tuple[Admitted, ...]
+    refusals: tuple[Refusal, ...]
+    rulings: tuple[Ruling, ...]
+    lives: tuple[Life, ...]
+
+
+class End(_Record, frozen=True, tag="end"):
+    """The run ended, with the frames it did and why it stopped."""
+
+    frames: int
+    why: str
+
+
+Entry = Header | Frame | End
+_READER: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
+
+
+class JournalLost(Exception):
+    """The journal could not be written (for example because the disk is full)."""
+
+
+class JournalBroken(Exception):
+    """A journal whose chain does not hold: the sentence names the record."""
+
+
+class Writer:
+    """Appends records. ``chain`` is the last chain value."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file. Raises ``JournalLost``."""
+        self.chain = GENESIS
+        self._path = path
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._write(MAGIC)
+        except OSError as error:
+            raise JournalLost(f"{path}: {error.strerror}") from None
+
+    def append(self, entry: Entry) -> None:
+        """Add one record. Raises ``JournalLost``; what was written before stays readable."""
+        payload = codec.encode(entry)
+        self.chain = hashlib.sha256(self.chain + payload).digest()
+        self._write(len(payload).to_bytes(4, "big") + payload + self.chain)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._file, view) :]
+            except OSError as error:
+                raise JournalLost(f"{self._path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What ``read`` found: all whole records, the last chain value, and how many bytes of a torn record follow."""
+
+    entries: tuple[Entry, ...]
+    chain: Annotated[str, "hex"]
+    torn_bytes: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run wrote its end record."""
+        return bool(self.entries) and isinstance(self.entries[-1], End)
+
+
+def read(path: Path) -> Reading:
+    """Verify the chain and decode every record. Raises ``JournalBroken`` and ``OSError``."""
+    content = path.read_bytes()
+    if content[:4] != MAGIC:
+        raise JournalBroken(f"{path}: this is not a journal (it does not begin with {MAGIC.decode()})")
+    entries: list[Entry] = []
+    chain, position = GENESIS, 4
+    for index, (payload, stored, end) in enumerate(_records(content)):
+        chain = hashlib.sha256(chain + payload).digest()
+        if chain != stored:
+            raise JournalBroken(f"{path}: record {index} (byte {position}) does not fit the chain: it was changed")
+        try:
+            entries.append(_READER.decode(payload))
+        except Exception as error:
+            raise JournalBroken(f"{path}: record {index} (byte {position}) cannot be read: {error}") from None
+        position = end
+    if not entries or not isinstance(entries[0], Header):
+        raise JournalBroken(f"{path}: the header record is missing")
+    return Reading(tuple(entries), chain.hex(), len(content) - position)
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    position = 4
+    while position + 4 <= len(content):
+        size = int.from_bytes(content[position : position + 4], "big")
+        end = position + 4 + size + _CHAIN_BYTES
+        if size > RECORD_BYTES_MAX or end > len(content):
+            return
+        yield content[position + 4 : position + 4 + size], content[end - _CHAIN_BYTES : end], end
+        position = end

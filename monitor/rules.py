@@ -1,0 +1,3 @@
+"""placeholder until merged"""
+def check(design, module):
+    return ()

@@ -1,0 +1,1 @@
+"""Confined code: the SDK, and the images of the reference device."""

@@ -1,0 +1,153 @@
+"""The one place that creates a confined process: the client of the template process.
+
+``Launcher.start`` sends an order and returns a ``Nascent``, whose ``life`` socket brings the process's pidfd and
+its stages. The caller polls it; nothing here blocks but the start of the template itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from ipc_schemas import codec, links
+from sandbox import linux
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SIGNS: codec.Codec[links.LifeSign] = codec.Codec(links.LifeSign)  # type: ignore[arg-type]
+READY_TIMEOUT_S = 30.0
+
+
+class LaunchError(Exception):
+    """A confined process could not be started; the sentence says which step failed."""
+
+
+class Nascent:
+    """A process on its way: ``pid`` and ``pidfd`` once it exists, ``stage`` as far as it has come."""
+
+    def __init__(self, name: str, life: socket.socket) -> None:
+        self.name = name
+        self.life = life
+        self.pid = 0
+        self.pidfd = -1
+        self.stages: list[str] = []
+        self.failure = ""
+        life.setblocking(False)
+
+    def fileno(self) -> int:
+        """For poll."""
+        return self.life.fileno()
+
+    def pump(self) -> None:
+        """Read what the process has said. A closed socket without a word is a failure."""
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self.life, 4096, 1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                message, descriptors = b"", []
+                self.failure = self.failure or f"{self.name}: {error.strerror}"
+            if not message:
+                self.failure = self.failure or f"{self.name}: it died before it was ready"
+                return
+            self._note(message, descriptors)
+
+    def _note(self, message: bytes, descriptors: list[int]) -> None:
+        sign = _SIGNS.decode_loosely(message)
+        match sign:
+            case links.Born():
+                self.pid, self.pidfd = sign.pid, descriptors[0]
+                self.stages.append("born")
+            case links.Stage():
+                self.stages.append(sign.name)
+            case links.Failed():
+                self.failure = sign.why
+
+    def go(self) -> None:
+        """Let the process run its own code, and close the way back."""
+        self.life.send(b"go")
+        self.life.close()
+
+    def abandon(self) -> None:
+        """Kill what has been started so far."""
+        if self.pidfd >= 0:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.life.close()
+
+
+class Launcher:
+    """Owns the template process."""
+
+    def __init__(self) -> None:
+        """Start the template; returns at once. The calling process becomes a child subreaper."""
+        linux.adopt_orphans()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MALLOC_ARENA_MAX": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-m", "sandbox.template", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            cwd=_ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._control = ours
+        self._is_ready = False
+
+    @property
+    def template_pid(self) -> int:
+        """The process id of the template."""
+        return self._process.pid
+
+    def wait_ready(self) -> None:
+        """Block until the template can fork. Raises ``LaunchError``."""
+        if self._is_ready:
+            return
+        self._control.settimeout(READY_TIMEOUT_S)
+        try:
+            answer = self._control.recv(16)
+        except TimeoutError:
+            answer = b""
+        if answer != b"ready":
+            raise LaunchError(
+                "the template process did not start; run python -c 'import zmq, msgspec, pyseccomp' to see why"
+            )
+        self._control.settimeout(10.0)
+        self._is_ready = True
+
+    def start(self, order: links.LaunchOrder, log: int, payload: int, link: int) -> Nascent:
+        """Begin a launch. The descriptors stay the caller's to close. Raises ``LaunchError``."""
+        self.wait_ready()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            socket.send_fds(self._control, [codec.encode(order)], [theirs.fileno(), log, payload, link])
+        except OSError as error:
+            ours.close()
+            raise LaunchError(f"the template process is gone ({error.strerror})") from None
+        finally:
+            theirs.close()
+        return Nascent(order.name, ours)
+
+    def close(self) -> None:
+        """End the template."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def reap(pidfd: int) -> os.waitid_result | None:
+    """Collect a dead child's status; ``None`` while it lives or when it is not ours to collect."""
+    try:
+        return os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None

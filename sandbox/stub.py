@@ -1,0 +1,245 @@
+"""What a confined process does between fork and the first line of its own code: raise every wall around itself.
+
+The order is forced. Mounts need the capabilities that are dropped next; Landlock and no_new_privs bind one thread
+and what it starts, so they come before libzmq's threads; the channel is connected while sockets are still
+allowed; the sealed filter then covers all threads. Last the process reports that it is sealed, the monitor takes
+its inventory, and only a ``go`` lets partition code run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import resource
+import socket
+import sys
+import types
+
+import zmq
+
+from ipc_schemas import codec, links
+from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
+
+LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
+_HIGH_FD = 100
+#: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
+EXIT_MEMORY = 86
+#: Exit status after an exception in partition code.
+EXIT_CRASH = 70
+
+#: Standard extension modules that code may import once no new executable memory can be mapped.
+_PRELOADED = (
+    "_bisect _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _pickle _posixshmem "
+    "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
+    "fcntl grp math mmap resource select unicodedata zlib"
+).split()
+_PRELOADED_PURE = ("dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
+
+
+def warm_up() -> None:
+    """Load in the template what every confined process needs, so that a fork has it already."""
+    for name in (*_PRELOADED, *_PRELOADED_PURE):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue  # not every build of Python has every module; what is missing cannot be imported inside either
+    syscalls.launch()
+    syscalls.sealed()
+
+
+class LaunchFailed(Exception):
+    """A step of the launch did not succeed."""
+
+
+def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -> None:
+    """Confine this process as ordered and run its code. Never returns normally for a partition."""
+    life: socket.socket | None = None
+    try:
+        if sync.recv(1) != b"a":
+            os._exit(1)
+        sync.close()
+        linux.die_with_parent()
+        linux.set_name(order.name)
+        _place_descriptors(descriptors, frozenset(order.walls))
+        if order.role != "gate":
+            os.close(LINK_FD)
+        life = socket.socket(fileno=LIFE_FD)
+        payload = _read_payload()
+        image_root = _confine(order, payload)
+    except Exception as error:  # the one place that turns any failure of a wall into a refusal to run
+        _report_failure(life, order.name, error)
+        os._exit(1)
+    _become_program(order, payload, image_root, life)
+
+
+def _report_failure(life: socket.socket | None, name: str, error: Exception) -> None:
+    channel = life or socket.socket(fileno=LIFE_FD)
+    channel.send(codec.encode(links.Failed(f"{name}: {type(error).__name__}: {error}"[:500])))
+
+
+def _place_descriptors(descriptors: list[int], walls: frozenset[str]) -> None:
+    """Life, payload and link at fixed numbers, the log as standard output and error, all else closed."""
+    life, log, payload, link = (os.dup2(fd, _HIGH_FD + i) for i, fd in enumerate(descriptors))
+    null = os.open("/dev/null", os.O_RDWR)
+    for source, target in ((null, 0), (log, 1), (log, 2), (life, LIFE_FD), (payload, PAYLOAD_FD), (link, LINK_FD)):
+        os.dup2(source, target, inheritable=False)
+    if "fds" in walls:
+        linux.close_descriptors_except((0, 1, 2, LIFE_FD, PAYLOAD_FD, LINK_FD))
+
+
+def _read_payload() -> links.Payload:
+    size = os.fstat(PAYLOAD_FD).st_size
+    content = os.pread(PAYLOAD_FD, size, 0)
+    os.close(PAYLOAD_FD)
+    return codec.Codec(links.Payload).decode_loosely(content)
+
+
+def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
+    """Raise the walls up to and including the launch filter. Returns the folder of the image."""
+    walls = frozenset(order.walls)
+    is_root = os.geteuid() == 0
+    is_gate = order.role == "gate"
+    identity.new_session(walls)
+    if "mntns" in walls:
+        _build_root(order, payload, is_gate=is_gate)
+        image_root = rootfs.IMAGE_DIR
+    else:
+        image_root = order.unwalled_image
+        rootfs.write_image(image_root, payload.image)
+        os.chmod(order.channel, 0o777)
+    _import_packages(order.packages)
+    if "rlimits" in walls:
+        limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
+    identity.become(walls, order.outer_uid, is_root)
+    identity.drop_privileges(walls)
+    if "dumpable" in walls:
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the inventory reads /proc/PID; closed again before partition code
+    os.umask(0 if is_gate else 0o077)  # the partition, another user, must be able to connect to the gate's socket
+    if "landlock" in walls:
+        _landlock(order, image_root, is_gate=is_gate)
+    if "seccomp" in walls:
+        linux.load_seccomp(syscalls.launch(), all_threads=False)
+    return image_root
+
+
+def _build_root(order: links.LaunchOrder, payload: links.Payload, *, is_gate: bool) -> None:
+    walls = frozenset(order.walls)
+    rootfs.build(order.staging, payload.image, ("zmq", "msgspec", *order.packages))
+    rootfs.add_channel(order.staging, order.channel, writable=is_gate)
+    if order.scratch_bytes_max:
+        owner = namespaces.INNER_ID if "userns" in walls else order.outer_uid or os.geteuid()
+        rootfs.add_scratch(order.staging, order.scratch_bytes_max, owner)
+    if "procfs" not in walls:
+        rootfs.add_host_procfs(order.staging)
+    rootfs.enter(order.staging)
+
+
+def _import_packages(packages: tuple[str, ...]) -> None:
+    """Import the declared packages while their compiled parts can still be mapped."""
+    for name in packages:
+        importlib.import_module(name)
+        for part in _COMPILED_PARTS.get(name, ()):
+            importlib.import_module(part)
+
+
+_COMPILED_PARTS = {"cryptography": ("cryptography.hazmat.primitives.asymmetric.ed25519",)}
+
+
+def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> None:
+    channel = rootfs.CHANNEL_DIR if "mntns" in order.walls else order.channel
+    readable = [image_root, "/dev/null", *rootfs.interpreter_paths()]
+    readable += [p for p in rootfs.package_paths(("zmq", "msgspec", *order.packages)) if os.path.exists(p)]
+    writable = []
+    if order.scratch_bytes_max and "mntns" in order.walls:
+        writable.append(rootfs.SCRATCH_DIR)
+    landlock.restrict(tuple(readable), tuple(writable), (channel,) if is_gate else ())
+
+
+def _become_program(
+    order: links.LaunchOrder, payload: links.Payload, image_root: str, life: socket.socket
+) -> None:
+    """Forget the launcher's modules, find the image's own, and hand over to the program of this role."""
+    _use_image(image_root)
+    try:
+        program: types.ModuleType = importlib.import_module(payload.program)
+        program.main(Cell(order, payload, life, image_root))
+    except MemoryError:
+        os._exit(EXIT_MEMORY)
+    except KeyboardInterrupt:
+        os._exit(EXIT_CRASH)
+    except Exception as error:
+        _last_words(error)
+        os._exit(EXIT_CRASH)
+    os._exit(0)
+
+
+def _last_words(error: Exception) -> None:
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.stderr.flush()
+    except MemoryError:
+        os._exit(EXIT_MEMORY)
+
+
+def _use_image(image_root: str) -> None:
+    """Let imports come from the image and the standard library only."""
+    kept = [p for p in sys.path if p in rootfs.interpreter_paths() or p.endswith(".zip")]
+    third_party = sorted({os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))})
+    sys.path[:] = [f"{image_root}/app", f"{image_root}/lib", *kept, *third_party]
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("sandbox", "monitor", "boot", "__main__")]:
+        if name != "__main__":
+            del sys.modules[name]
+    schemas = sys.modules["ipc_schemas"]
+    schemas.__path__ = [f"{image_root}/lib/ipc_schemas"]
+    sys.path_importer_cache.clear()
+
+
+class Cell:
+    """What the program in a confined process is handed: its channel, its payload, and the last step of sealing."""
+
+    def __init__(
+        self, order: links.LaunchOrder, payload: links.Payload, life: socket.socket, image_root: str
+    ) -> None:
+        self.name = order.name
+        self.payload = payload
+        self.image_root = image_root
+        self.link_fd = LINK_FD
+        self._walls = frozenset(order.walls)
+        self._life: socket.socket | None = life
+        folder = rootfs.CHANNEL_DIR if "mntns" in self._walls else order.channel
+        self.endpoint = f"ipc://{folder}/gate.sock"
+        self.socket_path = f"{folder}/gate.sock"
+
+    def tell(self, stage: str) -> None:
+        """Report a stage of the launch to the monitor."""
+        assert self._life is not None
+        self._life.send(codec.encode(links.Stage(stage)))
+
+    def seal(self) -> None:
+        """Add the sealed filter on all threads, report, wait for ``go``, and close the way back."""
+        assert self._life is not None
+        if "seccomp" in self._walls:
+            linux.load_seccomp(syscalls.sealed(), all_threads=True)
+        self.tell("sealed")
+        if self._life.recv(16) != b"go":
+            os._exit(1)
+        self._life.close()
+        self._life = None
+        identity.close_memory(self._walls)
+
+    def pair(self, **options: int) -> zmq.Socket[bytes]:
+        """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""
+        context = zmq.Context(io_threads=1)
+        context.set(zmq.MAX_SOCKETS, 4)
+        channel = context.socket(zmq.PAIR)
+        channel.linger = 0
+        channel.setsockopt(zmq.HANDSHAKE_IVL, 1_000)
+        channel.setsockopt(zmq.RECONNECT_IVL, -1)
+        for name, value in options.items():
+            channel.setsockopt(getattr(zmq, name.upper()), value)
+        return channel
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

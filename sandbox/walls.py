@@ -1,0 +1,88 @@
+"""The names of all walls. A wall is one named protection that an experiment can switch off.
+
+Operating-system walls are raised by this room around a process; policing walls by gates and the monitor around
+messages. ``needs`` names walls without which one cannot stand for an unprivileged user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """``name`` as used with ``--without``; ``keeps`` says in plain words what it keeps out."""
+
+    name: str
+    keeps: str
+    needs: tuple[str, ...] = ()
+    root_only: bool = False
+
+
+OS_WALLS = (
+    Wall("userns", "a user namespace of its own: no capability counts outside it"),
+    Wall("pidns", "sees and signals no process but its own; dies as a whole", ("userns",)),
+    Wall("mntns", "an empty read-only root with only its image and the interpreter", ("userns",)),
+    Wall("netns", "no network interface, no abstract Unix socket of others", ("userns",)),
+    Wall("ipcns", "no System V or POSIX message queue or segment of others", ("userns",)),
+    Wall("utsns", "a host name of its own", ("userns",)),
+    Wall("cgroupns", "does not see the host's control groups", ("userns",)),
+    Wall("procfs", "no procfs: no window into any process"),
+    Wall("uid", "a user id of its own, shared with nobody", root_only=True),
+    Wall("caps", "no capability in any set"),
+    Wall("nnp", "no program can raise its privileges (no_new_privs)"),
+    Wall("seccomp", "only the system calls it needs, for the native architecture only"),
+    Wall("landlock", "file, TCP, abstract-socket and signal rules by the kernel's LSM", ("nnp",)),
+    Wall("rlimits", "bounded address space, files, file size, no core dump"),
+    Wall("memcg", "bounded memory of all kinds, memfd and tmpfs included", root_only=True),
+    Wall("pidscg", "a bounded number of processes", root_only=True),
+    Wall("cpucg", "a bounded share of the processor", root_only=True),
+    Wall("fds", "inherits no descriptor but the declared ones"),
+    Wall("session", "a session of its own, without a terminal"),
+    Wall("dumpable", "its memory is closed to debuggers of the same user"),
+)
+
+POLICING_WALLS = (
+    Wall("gate", "the process that reads its bytes is itself confined and bounded"),
+    Wall("size", "no message longer than its port declares"),
+    Wall("route", "only its own output ports"),
+    Wall("stamp", "the sender is who owns the channel, whatever the header claims"),
+    Wall("sequence", "no replayed, reordered or stale message"),
+    Wall("rate", "no more messages per frame than its port declares"),
+    Wall("schema", "only messages of the port's one type"),
+    Wall("range", "only numbers and lengths within the type's bounds"),
+    Wall("canonical", "only the one canonical encoding; the receiver gets our own bytes"),
+    Wall("recheck", "the monitor and the receiver check once more what a gate let through"),
+    Wall("window", "a window ends at its budget, and a process that exceeds its means is killed"),
+)
+
+WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS}
+OS_WALL_NAMES = frozenset(wall.name for wall in OS_WALLS)
+POLICING_WALL_NAMES = frozenset(wall.name for wall in POLICING_WALLS)
+ALL = frozenset(WALLS)
+
+
+class UnknownWall(ValueError):
+    """A name that is no wall's."""
+
+
+def parse_without(text: str) -> frozenset[str]:
+    """The walls named in ``"seccomp,netns"`` or all of them for ``"all"``. Raises ``UnknownWall``."""
+    names = {part.strip() for part in text.split(",") if part.strip()}
+    if names == {"all"}:
+        return ALL
+    unknown = sorted(names - ALL)
+    if unknown:
+        raise UnknownWall(f"no wall is called {unknown[0]!r}; the walls are {', '.join(WALLS)} or all")
+    return frozenset(names)
+
+
+def standing(without: frozenset[str], *, is_root: bool) -> frozenset[str]:
+    """The walls that can still stand when those in ``without`` do not: what needs a missing one falls with it."""
+    up = ALL - without
+    while True:
+        fallen = {name for name in up if not is_root and any(need not in up for need in WALLS[name].needs)}
+        fallen |= {name for name in up if "nnp" in WALLS[name].needs and "nnp" not in up and not is_root}
+        if not fallen:
+            return up
+        up = up - fallen

@@ -1,0 +1,303 @@
+"""The test bench: switches a device on, plays the world on its hardware ports, and keeps what happened.
+
+It starts the monitor as a process of its own and talks to it over two things only: a socket that carries the
+power-on order and the monitor's notes, and the world's gate. If the monitor dies, the world goes on alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import zmq
+
+from ipc_schemas import codec, links, wire
+from ipc_schemas.window import Ports, Window
+from monitor.design import Design, DesignError
+from monitor.loader import load_design, load_schemas
+from sandbox import walls
+
+_ROOT = Path(__file__).resolve().parent.parent
+_NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
+_POLL_MS = 100
+
+
+class World(Protocol):
+    """What a design's world class offers."""
+
+    def configs(self) -> dict[str, bytes]:
+        """The configurations that partitions name with ``config``."""
+
+    def frame(self, window: Window) -> None:
+        """Live through one frame."""
+
+    def orphaned(self, frames: int) -> None:
+        """Go on for so many frames without the device."""
+
+
+class BenchError(Exception):
+    """A run that could not be done; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run: a pure description."""
+
+    design: Path
+    frames: int
+    seed: int = 1
+    patient: int = 0
+    clock: str = "virtual"
+    without: frozenset[str] = frozenset()
+    overlays: dict[str, links.Overlay] = field(default_factory=dict)
+    accept_degraded: bool = False
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run left behind. ``exit_status`` is the monitor's; negative numbers are signals."""
+
+    plan: Plan
+    folder: Path
+    world: Any
+    notes: list[links.Note] = field(default_factory=list)
+    frames_done: int = 0
+    exit_status: int = 0
+    wall_s: float = 0.0
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return self.folder / "journal.bhj"
+
+    def of_kind(self, kind: str) -> list[links.Note]:
+        """The notes of one kind, in order."""
+        return [note for note in self.notes if note.kind == kind]
+
+
+def load_world(design: Design, seed: int, patient: int) -> Any:
+    """Make the design's world. Raises ``DesignError``."""
+    source, _, name = design.world.entry.partition(":")
+    try:
+        if source.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"bulkhead_world_{design.name}", design.folder / source)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(source)
+        return getattr(module, name)(seed=seed, patient=patient)
+    except Exception as error:
+        raise DesignError(
+            f"device.toml: [world] entry = {design.world.entry!r}: {type(error).__name__}: {error}"
+        ) from None
+
+
+class Bench:
+    """A monitor on standby, with its template loaded; ``run`` switches a device on. Use as a context manager."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        self.control = ours
+        self.monitor = subprocess.Popen(
+            [sys.executable, "-s", "-m", "monitor", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ask the monitor to stop, and see that it is gone."""
+        self.control.close()
+        try:
+            self.monitor.wait(5)
+        except subprocess.TimeoutExpired:
+            self.monitor.kill()
+            self.monitor.wait()
+
+    def run(
+        self,
+        plan: Plan,
+        folder: Path,
+        on_note: Callable[[links.Note], None] = lambda _: None,
+        on_frame: Callable[[int, Any], None] = lambda *_: None,
+    ) -> Record:
+        """Run a plan to its end. ``on_note`` hears the monitor, ``on_frame`` sees the world after each frame.
+
+        Raises ``BenchError`` when the device is refused, ``DesignError`` when the world cannot be made.
+        """
+        design = load_design(plan.design, walls.ALL)
+        schemas = load_schemas(design)
+        world = load_world(design, plan.seed, plan.patient)
+        record = Record(plan, folder, world)
+        started_s = time.monotonic()
+        order = links.PowerOn(
+            design=str(plan.design),
+            run_folder=str(folder),
+            frames=plan.frames,
+            clock=plan.clock,
+            without=tuple(sorted(plan.without)),
+            overlays=plan.overlays,
+            configs=world.configs(),
+            accept_degraded=plan.accept_degraded,
+        )
+        self.control.send(codec.encode(order))
+        session = _Session(self, record, schemas, world, on_note, on_frame)
+        try:
+            session.live()
+        finally:
+            session.close()
+        record.exit_status = self.monitor.wait(10)
+        session.drain_notes()
+        record.wall_s = time.monotonic() - started_s
+        return record
+
+
+class _Session:
+    """The world's side of one run."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        record: Record,
+        schemas: Any,
+        world: Any,
+        on_note: Callable[[links.Note], None],
+        on_frame: Callable[[int, Any], None],
+    ) -> None:
+        self._bench = bench
+        self._record = record
+        self._schemas = schemas
+        self._world = world
+        self._on_note = on_note
+        self._on_frame = on_frame
+        self._context = zmq.Context(io_threads=1)
+        self._socket: zmq.Socket[bytes] | None = None
+        self._is_over = False
+        bench.control.setblocking(False)
+
+    def close(self) -> None:
+        """Close the world's end of its channel."""
+        if self._socket is not None:
+            self._socket.close(0)
+        self._context.term()
+
+    def drain_notes(self) -> None:
+        """Hear what the monitor has said. A closed control socket means that it has ended."""
+        while True:
+            try:
+                message = self._bench.control.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if not message:
+                self._is_over = True
+                return
+            note = _NOTES.decode_loosely(message)
+            self._record.notes.append(note)
+            self._on_note(note)
+            if note.kind == "world_gate" and self._socket is None:
+                self._socket = self._connect(note.text)
+            if note.kind == "refused":
+                raise BenchError(note.text)
+
+    def _connect(self, path: str) -> zmq.Socket[bytes]:
+        channel: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        channel.linger = 0
+        channel.rcvtimeo = _POLL_MS
+        channel.setsockopt(zmq.RECONNECT_IVL, -1)
+        channel.connect(f"ipc://{path}")
+        return channel
+
+    def live(self) -> None:
+        """Answer every window until the monitor ends the run or is gone."""
+        ports: Ports | None = None
+        sequence = 0
+        opens = codec.Codec(wire.WindowOpen)
+        while not self._is_over:
+            self.drain_notes()
+            if self._socket is None:
+                self._wait_for_monitor()
+                continue
+            try:
+                message = self._socket.recv()
+            except zmq.Again:
+                continue
+            if ports is None:
+                ports = Ports(codec.Codec(wire.Hello).decode(message), self._schemas)
+                continue
+            opened = opens.decode_loosely(message)
+            sequence = self._frame(ports, opened, sequence)
+        self._finish()
+
+    def _wait_for_monitor(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._bench.control.fileno(), zmq.POLLIN)
+        poller.poll(_POLL_MS)
+
+    def _frame(self, ports: Ports, opened: wire.WindowOpen, sequence: int) -> int:
+        assert self._socket is not None
+        outgoing: list[tuple[int, bytes]] = []
+        window = Window(ports, opened, lambda port, payload: outgoing.append((port, payload)))
+        self._world.frame(window)
+        outgoing.append((wire.PORT_CLOSE, b""))
+        hello = ports.hello
+        for port, payload in outgoing:
+            head = wire.Header(hello.partition, port, hello.epoch, opened.frame, sequence)
+            self._socket.send(wire.pack(head, payload))
+            sequence += 1
+        self._record.frames_done = opened.frame + 1
+        self._on_frame(opened.frame, self._world)
+        return sequence
+
+    def _finish(self) -> None:
+        """If the device went away before its time, the hardware goes on alone."""
+        left = self._record.plan.frames - self._record.frames_done
+        if left > 0:
+            self._world.orphaned(left)
+
+
+@contextmanager
+def run_folder(keep: Path | None = None) -> Iterator[Path]:
+    """A short-named folder for one run (socket paths are limited to 107 bytes), removed at the end unless kept."""
+    folder = Path(tempfile.mkdtemp(prefix="bh-", dir="/tmp"))
+    os.chmod(folder, 0o711)
+    try:
+        yield folder
+        if keep is not None:
+            shutil.copy(folder / "journal.bhj", keep)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_process(pid: int) -> None:
+    """SIGKILL a process that this run started; one that is gone already is as good."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
