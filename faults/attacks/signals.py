@@ -36,7 +36,7 @@ def signal_victim(_foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def _continue_later(pids: tuple[int, ...], seconds: float) -> None:
-    """SIGCONT after ``seconds``, from a child, so that frames go on meanwhile; from here if it cannot fork."""
+    """SIGCONT after ``seconds``, from a child, so that frames go on; from here if it cannot fork."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
