@@ -20,7 +20,7 @@ Value = int | float | str | bool
 #: What each built attack does, in a sentence for everyone.
 PLAIN: Mapping[str, str] = MappingProxyType(
     {
-        "C01": "It sends one message thousands of times larger than allowed, to choke whoever reads it.",
+        "C01": "It sends one message many times larger than allowed, to choke whoever reads it.",
         "C03": "It starts a message that never ends, so that the reader's memory fills up while it waits.",
         "C05": "It sends correct messages, but hundreds of times more than agreed, to drown therapy.",
         "C06": "It sends messages of the wrong shape, so that a reader trips over them.",
@@ -49,11 +49,13 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: What the demonstration day runs, in this order. Attacks that cost the attacker a restart alternate with
-#: those that do not, so that the restart budget (three in three hours) lets every attack have its turn.
+#: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has time to
+#: develop where no wall stands; what may end therapy's life there, and with it the overwritten memory, comes late.
+#: Attacks that cost a walled attacker a restart alternate with those that do not, so that the restart budget (three
+#: in three hours) lets every attack have its turn.
 DEMO_ORDER = (
-    "K01", "C06", "C14", "K23", "C15", "C08", "K18", "K16", "C05", "K02", "K09", "C07",
-    "K24", "K17", "F02", "C10", "C01", "C18", "C03", "K19", "K03", "K10", "K25",
+    "K01", "K23", "C14", "K16", "K18", "K02", "K09", "K17", "K24", "K10", "C05", "K19",
+    "F02", "C07", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
 #: What a walled partition may lose its life for; the rest is refused without a restart.
 COSTS_A_RESTART = frozenset(

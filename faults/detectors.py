@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from faults.attacks.headers import forged_command, forged_reading
+from faults.attacks.payloads import AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
 from faults.collector import Received
 from faults.watcher import Peaks, Survivor
@@ -284,6 +285,18 @@ def _admitted_although(reason: str, what: str) -> Detector:
         return Effect(False, f"No {what} went through.")
 
     return detector
+
+
+def _ambiguous(seen: Observations, injection: Injection) -> Effect:
+    """C07: one of the readings of a message that has several was passed on, or the message itself."""
+    for one, payload in _payloads(seen, injection):
+        if _refusal(seen, one.port, payload) == "canonical":
+            return Effect(True, f"A message with two readings went through to {one.port} in frame {one.frame}.")
+        value = codec.decode_any(payload) if one.port == f"{seen.attacker}.activity" else None
+        steps = value.get("steps_per_min") if isinstance(value, dict) else None
+        if steps in AMBIGUOUS_STEPS:
+            return Effect(True, f"One of two readings ({steps}) went through to {one.port} in frame {one.frame}.")
+    return Effect(False, "No ambiguous message went through, in no reading.")
 
 
 def _decoder(seen: Observations, injection: Injection) -> Effect:
@@ -579,7 +592,7 @@ DETECTORS: Mapping[str, Detector] = {
     "C03": _unterminated,
     "C05": _flood,
     "C06": _admitted_although("schema", "messages of the wrong shape"),
-    "C07": _admitted_although("canonical", "ambiguous messages"),
+    "C07": _ambiguous,
     "C08": _admitted_although("range", "impossible values"),
     "C10": _decoder,
     "C14": _replay,

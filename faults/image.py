@@ -38,9 +38,14 @@ def schedule_bytes(schedule: Iterable[Injection]) -> bytes:
     return json.dumps(plan, indent=1).encode()
 
 
+def overlay_files(schedule: Iterable[Injection]) -> dict[str, bytes]:
+    """What to add to the benign image's folder for ``ENTRY`` to run: implant, attacks and schedule."""
+    return implant_files() | {SCHEDULE: schedule_bytes(schedule)}
+
+
 def compromised(benign: Mapping[str, bytes], schedule: Iterable[Injection]) -> dict[str, bytes]:
     """The benign image's files with implant and schedule added. Raises ``ImageClash``."""
-    added = implant_files() | {SCHEDULE: schedule_bytes(schedule)}
+    added = overlay_files(schedule)
     clash = sorted(set(benign) & set(added))
     if clash:
         raise ImageClash(f"the benign image already has a file {clash[0]!r}")

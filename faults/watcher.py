@@ -47,6 +47,7 @@ class _Process(NamedTuple):
 class Peaks:
     """The largest values seen of one label (a partition or a gate) in one frame.
 
+    ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them often.
     ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a host
     user who is not root may not do so in every process.
     """
@@ -175,7 +176,7 @@ class Watcher:
     def _record(self, peak: Peaks, _label: str, processes: list[_Process]) -> None:
         peak.samples += 1
         peak.processes_max = max(peak.processes_max, len(processes))
-        peak.rss_bytes_max = max(peak.rss_bytes_max, sum(_rss_bytes(one.pid) for one in processes))
+        peak.rss_bytes_max = max(peak.rss_bytes_max, *(_rss_bytes(one.pid) for one in processes))
         for one in processes:
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"

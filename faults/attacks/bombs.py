@@ -61,7 +61,8 @@ def anonymous_memory(_foothold: Foothold, parameters: Parameters) -> Report:
             step = min(_STEP_BYTES, size - total)
             block = mmap.mmap(-1, step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             held.append(block)
-            block.write(b"\xa5" * step)
+            for page in range(0, step, mmap.PAGESIZE):
+                block[page] = 0xA5
             total += step
     except (OSError, MemoryError) as error:
         note = f"{type(error).__name__}: {error}"

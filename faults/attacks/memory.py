@@ -12,6 +12,7 @@ from faults.implant.foothold import Foothold, Parameters, Report
 OVERDOSE = {
     "insulin_on_board_max_u": 50.0,
     "basal_max_u_per_h": 35.0,
+    "basal_profile_u_per_h": 12.0,
     "correction_mg_dl_per_u": 2.0,
     "carb_ratio_g_per_u": 2.0,
     "target_mg_dl": 80.0,
