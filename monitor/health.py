@@ -26,9 +26,7 @@ class UnknownEvent(LookupError):
     """An event that the partition's health table has no row for, or a partition that the design has not."""
 
     def __init__(self, partition: str, event: str) -> None:
-        super().__init__(
-            f"no row for event {event!r} of partition {partition!r}; add one to its health table"
-        )
+        super().__init__(f"no row for event {event} of partition {partition}; add one to its health table")
         self.partition = partition
         self.event = event
 

@@ -2,8 +2,8 @@
 
 Whatever is missing, unknown, of the wrong type, too large or contradictory ends in ``DesignError``, whose
 message names file, table, key, the offending value (shortened and stripped of control characters) and the
-remedy. What the file *means* is judged elsewhere (``monitor.rules``); here it is only read. The schemas that a
-design names are code of its author's, run with the monitor's rights: they belong to the trusted part of a device.
+remedy. What the file *means* is judged elsewhere (``monitor.rules``); here it is only read. The schemas that
+a design names are code of its author's, run with the monitor's rights: they are trusted.
 """
 
 from __future__ import annotations
@@ -42,9 +42,12 @@ from monitor.design import (
     WorldSide,
 )
 
-FILWordBYTES_MAX = 1_048_576
+#: The name under which world and partition code import the message types that stand in a design's folder.
+DESIGN_SCHEMAS = "design_schemas"
+
+FILE_BYTES_MAX = 1_048_576
 #: tomllib needs time that grows with the square of the dots in one key, and a key stands on one line.
-LINWordCHARS_MAX = 1_024
+LINE_CHARS_MAX = 1_024
 PARTITIONS_MAX = 64
 PORTS_MAX = 512
 PORTS_PER_PARTITION_MAX = 128  # wire.Hello and wire.WindowOpen hold no more
@@ -89,7 +92,8 @@ def load_design(folder: Path, known_walls: frozenset[str]) -> Design:
 def load_schemas(design: Design) -> ModuleType:
     """The module with the message types of ``design``: one of Bulkhead's own, or a file of the folder.
 
-    A file is compiled and run under a module name of its own, so two designs never share one. Raises
+    A file is compiled and run under a module name of its own, so two designs never share one; the design read
+    last also owns the name ``design_schemas``, under which a world beside the file imports it. Raises
     ``DesignError`` when it cannot be read or run, or lacks a type that a port names.
     """
     where = f"device.toml: [device] schemas = {_shown(design.schemas)}"
@@ -114,10 +118,11 @@ def _import_own(design: Design) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[name] = module  # msgspec resolves annotations through it
     try:
-        exec(compile(_read_bounded(path), str(path), "exec"), module.__dict__)
+        exec(compile(_read_bounded(path), str(path), "exec"), module.__dict__)  # noqa: S102  trusted like the monitor
     except BaseException:
         del sys.modules[name]
         raise
+    sys.modules[DESIGN_SCHEMAS] = module
     return module
 
 
@@ -166,15 +171,13 @@ def _read_bounded(path: Path) -> bytes:
     name = _text(path.name)
     try:
         with path.open("rb") as file:
-            source = file.read(FILWordBYTES_MAX + 1)
+            source = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise DesignError(
             f"{name}: cannot be read ({_text(str(error.strerror))}); check its permissions"
         ) from None
-    if len(source) > FILWordBYTES_MAX:
-        raise DesignError(
-            f"{name}: holds more than {FILWordBYTES_MAX} bytes; a design is smaller: shorten it"
-        )
+    if len(source) > FILE_BYTES_MAX:
+        raise DesignError(f"{name}: holds more than {FILE_BYTES_MAX} bytes; a design is smaller: shorten it")
     return source
 
 
@@ -184,9 +187,9 @@ def _parse(source: bytes, name: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DesignError(f"{name}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
     for number, line in enumerate(text.split("\n"), start=1):
-        if len(line) > LINWordCHARS_MAX:
+        if len(line) > LINE_CHARS_MAX:
             raise DesignError(
-                f"{name}: line {number} has {len(line)} characters; keep to {LINWordCHARS_MAX} a line"
+                f"{name}: line {number} has {len(line)} characters; keep to {LINE_CHARS_MAX} a line"
             )
     try:
         return tomllib.loads(text)
@@ -310,7 +313,7 @@ class _Table:
         among: frozenset[str] | None = None,
         kind: str = "",
     ) -> tuple[str, ...]:
-        """A list of distinct texts, empty when absent. ``among`` are the allowed ones, ``kind`` their kind."""
+        """A list of distinct texts, empty when absent. ``among`` are those allowed, ``kind`` their kind."""
         self._asked.add(key)
         value = self._values.get(key, [])
         if type(value) is not list or len(value) > NAMES_PER_LIST_MAX:
@@ -618,7 +621,7 @@ def _read_channel(table: _Table, ports: _Ports) -> Channel:
         is_output=True,
         message=table.text("message", _MESSAGE, "the name of a message type", "CgmReading"),
         kind=table.choice("kind", PortKind, "sampling"),
-        bytes_max=table.whole("bytes", 1, FILWordBYTES_MAX, 64),
+        bytes_max=table.whole("bytes", 1, FILE_BYTES_MAX, 64),
         messages_per_frame_max=table.whole("messages_per_frame", 1, 4_096, 1),
         rejections_per_frame_max=table.whole("rejections_per_frame", 0, 4_096, 4, default=0),
         labels=_labels(table, "labels", ports.labels),
