@@ -327,6 +327,19 @@ def test_the_worlds_budget_fits_the_frame(pump: Design) -> None:
     assert [(finding.rule, finding.where) for finding in found] == [("windows-fit-the-frame", "world")]
 
 
+def test_the_worlds_budget_may_fill_the_frame(pump: Design) -> None:
+    assert findings(replace(pump, world=replace(pump.world, budget_ms=300_000))) == []
+
+
+@pytest.mark.parametrize(("safety_class", "is_critical"), [(SafetyClass.B, True), (SafetyClass.C, False)])
+def test_a_critical_or_class_c_partition_may_ask_for_the_safe_state(
+    pump: Design, safety_class: SafetyClass, is_critical: bool
+) -> None:
+    rows = pump.partition("therapy").health | {Event.GATE_LIED: Action.SAFE_STATE}
+    changed = with_partition(pump, "therapy", safety_class=safety_class, is_critical=is_critical, health=rows)
+    assert "safe-state-is-critical-only" not in {finding.rule for finding in findings(changed)}
+
+
 def test_two_windows_of_one_partition_are_found(pump: Design) -> None:
     again = replace(pump.windows[1], offset_ms=5_000)
     found = findings(replace(pump, windows=(*pump.windows, again)))
