@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import sys
+import time
 import types
 
 import zmq
@@ -165,15 +166,13 @@ def _become_program(
         program.main(Cell(order, payload, life, image_root))
     except MemoryError:
         os._exit(EXIT_MEMORY)
-    except KeyboardInterrupt:
-        os._exit(EXIT_CRASH)
-    except Exception as error:
+    except BaseException as error:  # SystemExit, too: nothing may unwind into the template's own frames
         _last_words(error)
         os._exit(EXIT_CRASH)
     os._exit(0)
 
 
-def _last_words(error: Exception) -> None:
+def _last_words(error: BaseException) -> None:
     try:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
@@ -232,12 +231,34 @@ class Cell:
         context = zmq.Context(io_threads=1)
         context.set(zmq.MAX_SOCKETS, 4)
         channel = context.socket(zmq.PAIR)
+        _await_reaper(context)
         channel.linger = 0
         channel.setsockopt(zmq.HANDSHAKE_IVL, 1_000)
         channel.setsockopt(zmq.RECONNECT_IVL, -1)
         for name, value in options.items():
             channel.setsockopt(getattr(zmq, name.upper()), value)
         return channel
+
+
+def _await_reaper(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Return when libzmq's reaper thread is past its start, in which it makes scheduler calls.
+
+    The sealed filter denies those calls, and a thread that is denied them aborts the process. The other thread has
+    started when the first message has come; the reaper shows it by freeing a socket when none is left to make.
+    """
+    spare = []
+    try:
+        while True:
+            spare.append(context.socket(zmq.PAIR))
+    except zmq.ZMQError:
+        for socket_ in spare:
+            socket_.close(0)
+    while True:
+        try:
+            context.socket(zmq.PAIR).close(0)
+            return
+        except zmq.ZMQError:
+            time.sleep(0.0001)
 
 
 def peak_memory_bytes() -> int:
