@@ -475,7 +475,7 @@ class Core:
         for seat in self._seats.values():
             for port, batches in sorted(seat.staged.items()):
                 for batch in batches:
-                    admitted.append(journal.Admitted(port, batch.count, batch.messages))
+                    admitted.append(journal.Admitted(seat.name, port, batch.count, batch.messages))
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
                         self._tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
             seat.close()
