@@ -1,4 +1,5 @@
-"""What goes wrong, on purpose: the catalogue of attacks, the implant that runs them, the detectors of their effect.
+"""What goes wrong, on purpose: the catalogue of attacks, the implant that runs them, the detectors of their
+effect.
 
 - ``catalogue``   the attacks as frozen values, the day's default schedule
 - ``implant``     code that goes into the image of a compromised transfer partition and runs with its rights

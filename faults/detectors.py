@@ -1,8 +1,8 @@
 """Whether an attack had its effect. One detector per attack; none looks at an error code.
 
-A detector is given what the harness saw of a run (``Observations``) and one injection, and says yes, no, or that it
-cannot tell. What the harness did not look at is ``None`` in the observations, and a detector that needs it cannot
-tell. Not being able to tell is never a pass.
+A detector is given what the harness saw of a run (``Observations``) and one injection, and says yes, no, or
+that it cannot tell. What the harness did not look at is ``None`` in the observations, and a detector that
+needs it cannot tell. Not being able to tell is never a pass.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from faults.attacks.headers import forged_command, forged_reading
+from faults.attacks.payloads import AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
 from faults.collector import Received
 from faults.watcher import Peaks, Survivor
@@ -33,7 +34,10 @@ STALL_S = 2.0
 
 
 class Admitted(NamedTuple):
-    """What the monitor let through to one port in one frame. ``source`` is the partition it put it down to."""
+    """What the monitor let through to one port in one frame.
+
+    ``source`` is the partition it put it down to.
+    """
 
     frame: int
     source: str
@@ -78,10 +82,10 @@ class Missed(NamedTuple):
 class Observations:
     """All that the harness saw of a run. ``None`` says that it did not look.
 
-    ``reference_outputs`` is therapy's output to compare with: of the run in which a player feeds exactly the messages
-    that were admitted (``reference_is_replay``), or else of the twin without an attacker. ``peaks`` is by label
-    (partition, or ``gate_label`` for the attacked partition's gate) and frame, as the watcher keeps it.
-    ``canaries`` are the secrets that the harness planted.
+    ``reference_outputs`` is therapy's output to compare with: of the run in which a player feeds exactly the
+    messages that were admitted (``reference_is_replay``), or else of the twin without an attacker. ``peaks``
+    is by label (partition, or ``gate_label`` for the attacked partition's gate) and frame, as the watcher
+    keeps it. ``canaries`` are the secrets that the harness planted.
     """
 
     log_lines: tuple[LogLine, ...]
@@ -111,7 +115,7 @@ class Observations:
 
 
 class Effect(NamedTuple):
-    """``succeeded`` is ``None`` when it cannot be told: the attack then counts as neither stopped nor let through."""
+    """``succeeded`` is ``None`` when it cannot be told: neither stopped nor let through."""
 
     succeeded: bool | None
     sentence: str
@@ -125,7 +129,10 @@ Detector = Callable[[Observations, Injection], Effect]
 
 
 def detect(attack_id: str, seen: Observations, injection: Injection) -> Effect:
-    """Whether the attack had its effect in its frames. Raises ``KeyError`` for an attack without a detector."""
+    """Whether the attack had its effect in its frames.
+
+    Raises ``KeyError`` for an attack without a detector.
+    """
     detector = DETECTORS[attack_id]
     try:
         return detector(seen, injection)
@@ -149,7 +156,7 @@ def was_activated(attack_id: str, seen: Observations, injection: Injection) -> b
 
 
 def first_difference(one: Sequence[Emission], other: Sequence[Emission]) -> tuple[int, str] | None:
-    """The first frame and port at which two outputs differ, or ``None`` when they are the same, byte for byte."""
+    """The first frame and port at which two outputs differ; ``None``: the same, byte for byte."""
     for a, b in zip(one, other, strict=False):
         if a != b:
             return min((a.frame, a.port), (b.frame, b.port))
@@ -159,7 +166,8 @@ def first_difference(one: Sequence[Emission], other: Sequence[Emission]) -> tupl
     return None
 
 
-# Reading the observations ---------------------------------------------------------------------------------------
+# Reading the observations
+# ---------------------------------------------------------------------------------------
 
 
 def _admitted(seen: Observations, injection: Injection) -> list[Admitted]:
@@ -226,7 +234,8 @@ def _mb(size: float) -> str:
     return f"{size / 1e6:.0f} MB"
 
 
-# Detectors: the channel -----------------------------------------------------------------------------------------
+# Detectors: the channel
+# -----------------------------------------------------------------------------------------
 
 
 def _oversized(seen: Observations, injection: Injection) -> Effect:
@@ -278,6 +287,18 @@ def _admitted_although(reason: str, what: str) -> Detector:
     return detector
 
 
+def _ambiguous(seen: Observations, injection: Injection) -> Effect:
+    """C07: one of the readings of a message that has several was passed on, or the message itself."""
+    for one, payload in _payloads(seen, injection):
+        if _refusal(seen, one.port, payload) == "canonical":
+            return Effect(True, f"A message with two readings went through to {one.port} in frame {one.frame}.")
+        value = codec.decode_any(payload) if one.port == f"{seen.attacker}.activity" else None
+        steps = value.get("steps_per_min") if isinstance(value, dict) else None
+        if steps in AMBIGUOUS_STEPS:
+            return Effect(True, f"One of two readings ({steps}) went through to {one.port} in frame {one.frame}.")
+    return Effect(False, "No ambiguous message went through, in no reading.")
+
+
 def _decoder(seen: Observations, injection: Injection) -> Effect:
     """Bytes that no strict reader accepts went through, or therapy lost a life over them."""
     for one, payload in _payloads(seen, injection):
@@ -294,7 +315,10 @@ def _decoder(seen: Observations, injection: Injection) -> Effect:
 
 
 def _replay(seen: Observations, injection: Injection) -> Effect:
-    """A message of an earlier frame was admitted again. Every honest message carries its minute or its number."""
+    """A message of an earlier frame was admitted again.
+
+    Every honest message carries its minute or its number.
+    """
     fresh = [(one, data) for one, data in _payloads(seen, injection) if one.frame <= injection.frame + 1]
     assert seen.admitted is not None
     earlier = {
@@ -340,14 +364,16 @@ def _minutes(injection: Injection) -> tuple[int, ...]:
     return (int(injection.frame * _limit(injection, "frame_minutes", 5)),)
 
 
-# Detectors: memory, signals, scheduling -------------------------------------------------------------------------
+# Detectors: memory, signals, scheduling
+# -------------------------------------------------------------------------
 
 
 def _overwritten(seen: Observations, injection: Injection) -> Effect:
     """K01. Therapy publishes the settings it works with: if they change, its memory was changed.
 
-    Otherwise its outputs decide. They may differ from a twin's for an innocent reason as well: a transfer that
-    was killed for the attempt relays nothing in that frame. A replay of the admitted messages has no such reason.
+    Otherwise its outputs decide. They may differ from a twin's for an innocent reason as well: a transfer
+    that was killed for the attempt relays nothing in that frame. A replay of the admitted messages has no
+    such reason.
     """
     if seen.therapy_outputs is None:
         raise _Blind("no record of therapy's outputs")
@@ -377,7 +403,7 @@ def _overwritten(seen: Observations, injection: Injection) -> Effect:
 def _settings(
     seen: Observations, injection: Injection
 ) -> tuple[dict[str, object] | None, dict[str, object] | None]:
-    """The last settings that therapy published before the attack, and the last in its frames, without the time."""
+    """The last settings that therapy published before the attack and in its frames, without the time."""
     before = after = None
     for one in seen.therapy_outputs or ():
         if one.port == f"{seen.victim}.settings":
@@ -447,7 +473,8 @@ def _hang(seen: Observations, injection: Injection) -> Effect:
     return Effect(False, f"The frame took {took:.1f} s: nobody waited for it.")
 
 
-# Detectors: what the host sees ----------------------------------------------------------------------------------
+# Detectors: what the host sees
+# ----------------------------------------------------------------------------------
 
 
 def _forks(seen: Observations, injection: Injection) -> Effect:
@@ -565,7 +592,7 @@ DETECTORS: Mapping[str, Detector] = {
     "C03": _unterminated,
     "C05": _flood,
     "C06": _admitted_although("schema", "messages of the wrong shape"),
-    "C07": _admitted_although("canonical", "ambiguous messages"),
+    "C07": _ambiguous,
     "C08": _admitted_although("range", "impossible values"),
     "C10": _decoder,
     "C14": _replay,

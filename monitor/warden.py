@@ -27,7 +27,7 @@ LAUNCH_TIMEOUT_S = 20.0
 _FIRST_UID = 64_000
 #: What a gate may use. Its address space also holds the interpreter (see sandbox.limits).
 GATE_LIMITS = Limits(
-    memory_bytes_max=96 << 20,
+    memory_bytes_max=32 << 20,
     processes_max=1,
     files_max=32,
     scratch_bytes_max=0,

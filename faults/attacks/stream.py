@@ -11,7 +11,7 @@ from faults.implant.foothold import Foothold, Parameters, Report
 from ipc_schemas import codec, wire
 
 MULTIPART_BYTES_MAX = 16_000_000
-OVERSIZED_BYTES_MAX = 8 << 20
+OVERSIZED_BYTES, OVERSIZED_BYTES_MAX = 60_000, 8 << 20
 CLAIMED_BYTES_MAX = 100 << 20
 STREAM_S_MAX = 2.0
 #: A ZMTP 3 frame header: flags (1 MORE, 2 long) and length.
@@ -30,7 +30,7 @@ def _write_all(fd: int, data: bytes, until_s: float) -> int:
     return done
 
 
-def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report:
+def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Report:
     """C03: frames that all say "more follows", written past libzmq straight into its connection.
 
     libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (12 MB).
@@ -48,8 +48,11 @@ def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report
 
 
 def oversized(foothold: Foothold, parameters: Parameters) -> Report:
-    """C01: a real message of ``bytes`` (8 MiB) to the upload port, then a frame that claims 100 MiB and stops."""
-    size = min(int(parameters.get("bytes", OVERSIZED_BYTES_MAX)), OVERSIZED_BYTES_MAX)
+    """C01: a real message of ``bytes`` (60,000) to the upload port, which carries at most 4,352.
+
+    With ``claim`` set, then a frame that claims 100 MiB and stops; the connection is of no use afterwards.
+    """
+    size = min(int(parameters.get("bytes", OVERSIZED_BYTES)), OVERSIZED_BYTES_MAX)
     payload = codec.encode({"sequence": footholds.LOOT_SEQUENCE, "chunk": b"\xa5" * size})
     sent = foothold.send_raw(wire.pack(foothold.header(foothold.port("upload")), payload))
     time.sleep(min(float(parameters.get("hold_s", 0.1)), 1.0))

@@ -1,7 +1,7 @@
 """What code inside a partition can lay its hands on, without being given anything.
 
-The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds the
-socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
+The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds
+the socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOT_PREFIX = b"LOOT:"
 LOOT_BYTES_MAX = 1_024
 #: Loot counts from here, so that it never collides with the sequence numbers of honest uploads.
 LOOT_SEQUENCE = 0x4C00_0000
-_REPORT_CHARS_MAX = 600
+_REPORT_CHARS_MAX = 300
 _NUMBER_OF_FDS_LOOKED_AT = 256
 
 

@@ -1,8 +1,8 @@
 """The entry of a compromised transfer partition: the benign one, and an attack in each scheduled frame.
 
-This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign code
-runs first in every window and is not changed. What an attack leaves behind of the process goes on being benign; a
-new life after a kill carries on with the frames that are still to come.
+This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign
+code runs first in every window and is not changed. What an attack leaves behind of the process goes on being
+benign; a new life after a kill carries on with the frames that are still to come.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _Benign: Any = importlib.import_module("main").Transfer
 
 
 class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is the image's own, known at run time
-    """Transfer with an implant. ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``."""
+    """Transfer with an implant.
+
+    ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``.
+    """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -311,6 +311,34 @@ def test_each_mistake_gets_its_own_words(folder: Path, old: str, new: str, words
     assert sentence.startswith("device.toml: ")
 
 
+def test_the_bounds_themselves_are_allowed(folder: Path) -> None:
+    padding = "#" * loader.LINE_CHARS_MAX + "\n"
+    (folder / "device.toml").write_text(padding + PUMP_TOML)
+    load_design(folder, WALLS)
+    (folder / "device.toml").write_text("#" + padding + PUMP_TOML)
+    assert "line 1 has 1025 characters" in refusal(folder)
+    fill = ("#" * 99 + "\n") * 20_000
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: loader.FILE_BYTES_MAX])
+    load_design(folder, WALLS)
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: loader.FILE_BYTES_MAX + 1])
+    assert "holds more than 1048576 bytes" in refusal(folder)
+
+
+def test_sixty_characters_are_shown_whole_and_sixty_one_are_not(folder: Path) -> None:
+    edit(folder, 'name = "insulin_pump"', f'name = "{"P" * 60}"')
+    assert f'name = "{"P" * 60}": must be' in refusal(folder)
+    edit(folder, f'name = "{"P" * 60}"', f'name = "{"P" * 61}"')
+    assert f'name = "{"P" * 57}...": must be' in refusal(folder)
+
+
+def test_a_list_holds_sixty_four_names(folder: Path) -> None:
+    names = "".join(f'"package{number}",\n' for number in range(64))
+    edit(folder, "packages = []", f"packages = [\n{names}]")
+    assert len(load_design(folder, WALLS).partition("transfer").packages) == 64
+    edit(folder, '"package0",', '"package0", "one_more",')
+    assert "must be a list of at most 64 package names" in refusal(folder)
+
+
 def test_a_queue_that_no_link_could_carry_is_refused(folder: Path) -> None:
     edit(folder, "bytes = 4_352", "bytes = 1_000_000")
     edit(folder, '"world.upload" = { depth = 8 }', '"world.upload" = { depth = 17 }')
