@@ -20,13 +20,11 @@ from monitor.exchange import Exchange
 from monitor.health import Decision, Health
 from monitor.judge import Recheck
 from monitor.schedule import Clock, Slot, frame_length_s, plan
-from monitor.warden import Ended, Launch, Life, Warden, is_out_of_memory
+from monitor.warden import NO_BUDGET_MS, Ended, Launch, Life, Warden, is_out_of_memory
 from sandbox import linux
 
 #: How long past a window's budget the monitor waits for the gate's own report before it blames the gate.
 GATE_GRACE_S = 0.5
-#: The budget of a window while the ``window`` wall is off.
-NO_BUDGET_S = 60.0
 _LOG_TEXT_MAX = 400
 _REPORTS: codec.Codec[links.GateReport] = codec.Codec(links.GateReport)
 
@@ -237,7 +235,7 @@ class Core:
             return
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
-        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_S) + GATE_GRACE_S
+        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
         seat.is_open = True
         seat.log_bytes = 0
         try:
@@ -475,7 +473,7 @@ class Core:
         for seat in self._seats.values():
             for port, batches in sorted(seat.staged.items()):
                 for batch in batches:
-                    admitted.append(journal.Admitted(port, batch.count, batch.messages))
+                    admitted.append(journal.Admitted(seat.name, port, batch.count, batch.messages))
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
                         self._tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
             seat.close()
