@@ -113,6 +113,7 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
+    linux.die_with_parent()  # again: the kernel forgets it when a process changes its user
     if "dumpable" in walls:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the inventory reads /proc/PID; closed again before partition code
     os.umask(0 if is_gate else 0o077)  # the partition, another user, must be able to connect to the gate's socket
