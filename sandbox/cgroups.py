@@ -6,6 +6,7 @@ A group lives below the monitor's own group and is removed when the monitor stop
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 
 #: Wall -> controller, for both versions.
 CONTROLLERS = {"memcg": "memory", "pidscg": "pids", "cpucg": "cpu"}
+#: Groups are named ``bulkhead-<pid of the monitor>-<process>``.
+GROUP_PREFIX = "bulkhead"
 _CPU_PERIOD_US = 100_000
 
 
@@ -129,6 +132,17 @@ class Group:
                     time.sleep(0.002)
                 else:
                     break
+
+
+def remove_abandoned() -> None:
+    """Remove empty groups of monitors that were killed before they could. The name holds the monitor's pid."""
+    homes = (find_home(controller) for controller in CONTROLLERS.values())
+    for home in (home for home in homes if home is not None):
+        for folder in home.folder.glob(f"{GROUP_PREFIX}-*"):
+            if os.path.exists(f"/proc/{folder.name.split('-')[1]}"):
+                continue
+            with contextlib.suppress(OSError):  # another monitor removes it at the same time, or it has members
+                folder.rmdir()
 
 
 def _settings(
