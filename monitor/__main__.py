@@ -101,14 +101,14 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     finally:
         core.shut_down()
     try:
-        book.append(journal.End(core._frame + 1, why))
+        core.close_book(why)
     except journal.JournalLost as lost:
         why, is_fault = why or str(lost), True
     facts: dict[str, object] = {"chain": book.chain.hex(), "is_fault": is_fault, "notes_lost": speaker.lost}
     for name, values in core.lateness_ms.items():
         if values:
             facts[f"lateness_ms.{name}"] = [f"{value:.4f}" for value in values]
-    speaker.tell(core._frame, "end", "", why or "all frames done", facts)
+    speaker.tell(max(core.frames_done - 1, 0), "end", "", why or "all frames done", facts)
     return 1 if is_fault else 0
 
 

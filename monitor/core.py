@@ -110,6 +110,7 @@ class Core:
         self._page = _FrameBook()
         self.lateness_ms: dict[str, list[float]] = {p.name: [] for p in design.partitions}
         self.stop_asked = ""
+        self.frames_done = 0
         self._is_booted = False
 
     # -- boot -------------------------------------------------------------------------------------------------
@@ -503,12 +504,27 @@ class Core:
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
                         self._tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
             seat.close()
+        self._append_page(frame, admitted)
+        self.frames_done = frame + 1
+
+    def _append_page(self, frame: int, admitted: list[journal.Admitted]) -> None:
+        """One record, in the design's order whatever the order in which processes reported. Raises ``JournalLost``."""
         page, self._page = self._page, _FrameBook()
+        order = {name: place for place, name in enumerate(self._seats)}
+        for rows in (page.refusals, page.rulings, page.lives):
+            rows.sort(key=lambda row: order[row.partition])
         self._book.append(
             journal.Frame(
                 frame, tuple(admitted), tuple(page.refusals), tuple(page.rulings), tuple(page.lives)
             )
         )
+
+    def close_book(self, why: str) -> None:
+        """Write down what an unfinished frame has brought, and the end. Raises ``journal.JournalLost``."""
+        page = self._page
+        if page.refusals or page.rulings or page.lives:
+            self._append_page(self._frame, [])
+        self._book.append(journal.End(self.frames_done, why))
 
     def _read_control(self) -> None:
         self.stop_asked = self.stop_asked or "asked to stop"
