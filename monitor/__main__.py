@@ -26,6 +26,18 @@ class Refusal(Exception):
     """The device does not start; the sentence says why and what to do."""
 
 
+_ORDER_BYTES_MAX = 4 << 20
+_REFUSALS = (
+    DesignError,
+    Refusal,
+    codec.Refused,
+    images.ImageError,
+    schedule.ClockRefused,
+    LaunchError,
+    journal.JournalLost,
+)
+
+
 class Speaker:
     """Sends notes to the console without ever waiting for it; what does not fit is counted."""
 
@@ -49,17 +61,20 @@ def main() -> int:
     linux.set_name("bh-monitor")
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     launcher = Launcher()
-    request = control.recv(1 << 20)
-    if not request:
-        launcher.close()
-        return 0
-    order = codec.Codec(links.PowerOn).decode_loosely(request)
     speaker = Speaker(control)
     try:
+        request = control.recv(_ORDER_BYTES_MAX)
+        if not request:
+            return 0
+        order = codec.Codec(links.PowerOn).decode_loosely(request)
         return _power_on(order, launcher, speaker, control)
-    except (DesignError, Refusal, images.ImageError, schedule.ClockRefused, LaunchError, journal.JournalLost) as error:
+    except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
+        return 2
+    except Exception as error:  # a console that cannot be heard or an order that no rule foresaw: refuse in a sentence
+        speaker.tell(0, "refused", "", f"the monitor failed before the boot: {type(error).__name__}: {error}")
         return 2
     finally:
         launcher.close()
@@ -79,7 +94,6 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
     book.append(_header(order, design, image_digests))
     types = {port.message: getattr(module, port.message) for port in design.ports}
     core = Core(design, types, warden, clock, book, speaker.tell, control.fileno())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
         core.stop_asked = "SIGTERM"
@@ -98,6 +112,8 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
         why, is_fault = str(stop), stop.is_fault
     except journal.JournalLost as lost:
         why, is_fault = f"safe state: the journal cannot be written: {lost}", True
+    except Exception as error:  # a fault of the monitor's own: whatever it is, nothing may live on unwatched
+        why, is_fault = f"safe state: the monitor failed: {type(error).__name__}: {error}"[:500], True
     finally:
         core.shut_down()
     try:

@@ -367,6 +367,12 @@ class Warden:
 
     # -- watching and ending ----------------------------------------------------------------------------------
 
+    def signal(self, life: Life) -> None:
+        """SIGKILL to all of a life, without waiting for its end."""
+        for process in (life.process, life.gate):
+            if process is not None:
+                signal_process(process.pidfd)
+
     def kill(self, life: Life) -> float:
         """Kill a life's partition, confirm that no member is left, then its gate. Returns the seconds it took.
 
