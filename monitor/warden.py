@@ -168,7 +168,7 @@ def _last_line(log: int) -> str:
         lines = os.read(log, _PIPE_BYTES).decode("ascii", "replace").strip().splitlines()
     except BlockingIOError:
         return ""
-    import sys; print("\n".join(lines), file=sys.stderr); return f" ({lines[-1][:200]})" if lines else ""
+    return f" ({lines[-1][:200]})" if lines else ""
 
 
 def _bury(pidfd: int, group: cgroups.Group | None) -> None:
