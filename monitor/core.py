@@ -257,6 +257,10 @@ class Core:
         timeout_s = max(until_s - time.monotonic(), 0.0)
         if any(seat.launch is not None for seat in self._seats.values()):
             timeout_s = min(timeout_s, 0.002)
+        if not self._clock.is_virtual:
+            # epoll counts whole milliseconds; select counts microseconds, and windows shall open on time.
+            select.select([self._epoll], [], [], timeout_s)
+            timeout_s = 0.0
         for descriptor, _ in self._epoll.poll(timeout_s):
             if descriptor == self._control_fd:
                 self._read_control()
@@ -438,9 +442,10 @@ class Core:
     def _kill(self, seat: Seat, received_s: float) -> None:
         life = seat.life
         assert life is not None
-        self._drain_log(seat, life)
-        self._unwatch(life)
-        self._warden.kill(life)
+        t0=time.perf_counter(); self._drain_log(seat, life)
+        t1=time.perf_counter(); self._unwatch(life)
+        t2=time.perf_counter(); self._warden.kill(life)
+        t3=time.perf_counter(); self._tell(0,"prof","",f"rule {(t0-received_s)*1e3:.2f} drain {(t1-t0)*1e3:.2f} unwatch {(t2-t1)*1e3:.2f} kill {(t3-t2)*1e3:.2f}")
         took_ms = (time.perf_counter() - received_s) * 1000
         self._warden.bury(life)
         seat.life = None
