@@ -1,9 +1,10 @@
-"""Control groups: memory, process and CPU limits that cover all a process tree holds, memfd and tmpfs included.
+"""Control groups: memory, process and CPU limits that cover all a process tree holds, memfd and tmpfs
+included.
 
-Version 1 hierarchies are used where they are writable (as root). In version 2 a group that holds processes cannot
-hand controllers down, so where our own group was delegated to us its processes first move to a leaf of it; root
-may also use the root group, which has no such rule. Groups are removed when their process is buried; those of a
-monitor that was killed are swept at the next power-on.
+Version 1 hierarchies are used where they are writable (as root). In version 2 a group that holds processes
+cannot hand controllers down, so where our own group was delegated to us its processes first move to a leaf of
+it; root may also use the root group, which has no such rule. Groups are removed when their process is buried;
+those of a monitor that was killed are swept at the next power-on.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ class Hierarchy:
 
 def hierarchies(proc: Path = Path("/proc/self")) -> list[Hierarchy]:
     """The mounted hierarchies, as ``mounts`` and ``cgroup`` below ``proc`` tell."""
-    own = {}
+    own: dict[str, str] = {}
     for line in (proc / "cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        own |= {name: path for name in names.split(",")}
+        _, joined, path = line.split(":", 2)
+        own |= dict.fromkeys(joined.split(","), path)
     found = []
     for line in (proc / "mounts").read_text().splitlines():
         _, escaped, kind, options, *_ = line.split()
@@ -73,13 +74,15 @@ def hierarchies(proc: Path = Path("/proc/self")) -> list[Hierarchy]:
 
 
 def _below(point: Path, path: str) -> Path:
-    # Inside a container the path may lie outside of what is mounted ("/../..", or a folder that is not there).
+    # Inside a container the path may lie outside of what is mounted ("/../..", or a folder that is not
+    # there).
     folder = point / path.lstrip("/")
     return folder if ".." not in folder.parts and folder.is_dir() else point
 
 
 def find_home(controller: str, found: list[Hierarchy] | None = None) -> Home:
-    """Where this process may make groups of ``controller``. May move our own delegated group's processes to a leaf.
+    """Where this process may make groups of ``controller``. May move our own delegated group's processes to a
+    leaf.
 
     Raises ``NoHome``.
     """
@@ -161,7 +164,9 @@ def _words(path: Path) -> list[str]:
 class Group:
     """The groups of one confined process, one folder per controller (in version 2 one for all)."""
 
-    def __init__(self, name: str, walls: frozenset[str], memory_bytes: int, processes: int, cpu_share: float) -> None:
+    def __init__(
+        self, name: str, walls: frozenset[str], memory_bytes: int, processes: int, cpu_share: float
+    ) -> None:
         """Make the groups for the walls given, and see the limits taken. ``cpu_share`` is in processors.
 
         Raises ``OSError``, having removed what it made.
@@ -178,7 +183,9 @@ class Group:
             raise
         self._kills_before = self._memory_kills()
 
-    def _make(self, wall: str, controller: str, name: str, values: dict[tuple[str, int], dict[str, str]]) -> None:
+    def _make(
+        self, wall: str, controller: str, name: str, values: dict[tuple[str, int], dict[str, str]]
+    ) -> None:
         home = find_home(controller)
         folder = home.folder / name
         folder.mkdir(exist_ok=True)
@@ -201,7 +208,9 @@ class Group:
 
     def members(self) -> tuple[int, ...]:
         """Process ids still in the group."""
-        return tuple(sorted({int(word) for folder in self._distinct() for word in _words(folder / "cgroup.procs")}))
+        return tuple(
+            sorted({int(word) for folder in self._distinct() for word in _words(folder / "cgroup.procs")})
+        )
 
     def memory_kills(self) -> int:
         """How many times the kernel killed a member for want of memory since the group was made."""
@@ -252,7 +261,10 @@ def _remove_folder(folder: Path) -> bool:
 
 
 def _limits(memory_bytes: int, processes: int, cpu_share: float) -> dict[tuple[str, int], dict[str, str]]:
-    """Controller and version -> file -> value. Memory comes before memory and swap, which may not be smaller."""
+    """Controller and version -> file -> value.
+
+    Memory comes before memory and swap, which may not be smaller.
+    """
     quota_us = max(_CPU_QUOTA_US_MIN, int(cpu_share * _CPU_PERIOD_US))
     memory, bound = str(memory_bytes), {"pids.max": str(processes)}
     return {
@@ -271,7 +283,9 @@ def _put(path: Path, value: str) -> None:
         return  # a kernel without swap accounting has nothing to bound here
     path.write_text(value)
     taken = path.read_text().strip()
-    is_rounded = path.name.startswith("memory.") and taken.isdigit() and 0 <= int(value) - int(taken) < 1 << 16
+    is_rounded = (
+        path.name.startswith("memory.") and taken.isdigit() and 0 <= int(value) - int(taken) < 1 << 16
+    )
     if taken != value and not is_rounded:
         raise NoHome(f"{path.name} is {taken} after {value} was written")
 
@@ -284,7 +298,10 @@ def join(procs_files: tuple[str, ...]) -> None:
 
 
 def sweep() -> int:
-    """Remove the empty groups of processes that are gone, as a killed monitor leaves them. Returns how many."""
+    """Remove the empty groups of processes that are gone, as a killed monitor leaves them.
+
+    Returns how many.
+    """
     removed = 0
     homes = {each.own for each in hierarchies()} | {each.own.parent for each in hierarchies()}
     for folder in homes | {each.point for each in hierarchies()}:

@@ -1,7 +1,8 @@
-"""What this host says about itself: the settings that decide whether a wall can be raised, read and never written.
+"""What this host says about itself: the settings that decide whether a wall can be raised, read and never
+written.
 
-The trials (``sandbox.trials``) show *that* a wall does not stand; this file knows *why*, and what to do. All reading
-goes through one root folder, so that any host can be laid out in a test.
+The trials (``sandbox.trials``) show *that* a wall does not stand; this file knows *why*, and what to do. All
+reading goes through one root folder, so that any host can be laid out in a test.
 """
 
 from __future__ import annotations
@@ -41,16 +42,23 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Why a wall does not stand, and what to do about it; the remedy is an imperative clause without a full stop."""
+    """Why a wall does not stand, and what to do about it;
+    the remedy is an imperative clause without a full stop.
+    """
 
     reason: str
     remedy: str
 
 
 def read(root: Path = Path("/"), *, is_root: bool | None = None, release: str | None = None) -> Host:
-    """Read the host whose files are below ``root``. A file that cannot be read counts as a host that does not say."""
+    """Read the host whose files are below ``root``.
+
+    A file that cannot be read counts as a host that does not say.
+    """
     user = root / "proc/sys/user"
-    limits = {wall: value for wall, name in _SPACE_LIMITS.items() if (value := _number(user / name)) is not None}
+    limits = {
+        wall: value for wall, name in _SPACE_LIMITS.items() if (value := _number(user / name)) is not None
+    }
     lsms = _text(root / "sys/kernel/security/lsm")
     status = _text(root / "proc/self/status") or ""
     mounts = _text(root / "proc/self/mounts") or ""
@@ -59,7 +67,8 @@ def read(root: Path = Path("/"), *, is_root: bool | None = None, release: str | 
         kernel=kernel_version(platform.release() if release is None else release),
         space_limits=limits,
         userns_clone=_number(root / "proc/sys/kernel/unprivileged_userns_clone"),
-        apparmor_restricts_userns=_number(root / "proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1,
+        apparmor_restricts_userns=_number(root / "proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+        == 1,
         lsms=tuple(lsms.strip().split(",")) if lsms is not None else None,
         is_filtered="\nSeccomp:\t2" in status,
         has_cgroup_v2=_has_cgroup_v2(root, mounts),
@@ -100,9 +109,11 @@ def explain(wall: str, said: str, host: Host) -> Why:
     if wall == "landlock":
         return _landlock(said, host)
     if wall == "seccomp":
-        return _seccomp(said, host)
+        return _seccomp(said)
     if wall == "uid" and not host.is_root:
-        return Why("all processes run as this one user", "run as root to give each partition a user id of its own")
+        return Why(
+            "all processes run as this one user", "run as root to give each partition a user id of its own"
+        )
     return Why(said, "run on Linux 5.13 or later, outside a container that filters system calls")
 
 
@@ -111,7 +122,9 @@ def _namespace(wall: str, said: str, host: Host) -> Why:
         setting = f"user.{_SPACE_LIMITS[wall]}"
         return Why(f"{setting} is 0 ({said})", f"as root, sysctl {setting}=10000")
     if host.space_limits.get("userns") == 0 and not host.is_root:
-        return Why(f"user.max_user_namespaces is 0 ({said})", "as root, sysctl user.max_user_namespaces=10000")
+        return Why(
+            f"user.max_user_namespaces is 0 ({said})", "as root, sysctl user.max_user_namespaces=10000"
+        )
     if host.userns_clone == 0 and not host.is_root:
         setting = "kernel.unprivileged_userns_clone"
         return Why(f"{setting} is 0 ({said})", f"as root, sysctl {setting}=1")
@@ -133,25 +146,33 @@ def _namespace(wall: str, said: str, host: Host) -> Why:
 
 def _control_group(said: str, host: Host) -> Why:
     if host.is_root:
-        return Why(said, "mount the cgroup hierarchy writable (in a container: --privileged or --cgroupns=private)")
+        return Why(
+            said, "mount the cgroup hierarchy writable (in a container: --privileged or --cgroupns=private)"
+        )
     if host.has_cgroup_v2:
-        return Why(f"no control group is delegated to this user ({said})", f"start with {_DELEGATE}, or run as root")
+        return Why(
+            f"no control group is delegated to this user ({said})", f"start with {_DELEGATE}, or run as root"
+        )
     return Why(f"control groups belong to root ({said})", "run as root")
 
 
 def _landlock(said: str, host: Host) -> Why:
     if host.kernel < _LANDLOCK_KERNEL:
-        return Why(f"kernel {host.kernel[0]}.{host.kernel[1]} has no Landlock ({said})", "use Linux 5.13 or later")
+        return Why(
+            f"kernel {host.kernel[0]}.{host.kernel[1]} has no Landlock ({said})", "use Linux 5.13 or later"
+        )
     if host.lsms is not None and "landlock" not in host.lsms:
         listed = ",".join(host.lsms)
         return Why(
             f"Landlock is not among the active security modules {listed} ({said})",
             f"boot the kernel with lsm=landlock,{listed}",
         )
-    return Why(said, "use a kernel built with CONFIG_SECURITY_LANDLOCK, and list landlock in its lsm= parameter")
+    return Why(
+        said, "use a kernel built with CONFIG_SECURITY_LANDLOCK, and list landlock in its lsm= parameter"
+    )
 
 
-def _seccomp(said: str, host: Host) -> Why:
+def _seccomp(said: str) -> Why:
     if "libseccomp" in said:
         return Why(said, "install libseccomp (Debian, Ubuntu: libseccomp2; Fedora: libseccomp)")
     return Why(said, "use a kernel built with CONFIG_SECCOMP_FILTER")

@@ -1,7 +1,7 @@
 """Landlock: rules on files, TCP, abstract sockets and signals that a process puts on itself.
 
-Source: linux/Documentation/userspace-api/landlock.rst. Works without privilege (needs no_new_privs). ABI 1 knows
-files, 4 TCP, 6 abstract sockets and signals; ``abi`` tells what this kernel has.
+Source: linux/Documentation/userspace-api/landlock.rst. Works without privilege (needs no_new_privs). ABI 1
+knows files, 4 TCP, 6 abstract sockets and signals; ``abi`` tells what this kernel has.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()) -> int:
+def restrict(
+    readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()
+) -> int:
     """Confine the calling thread and its later children. Returns the ABI version used.
 
-    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed. Raises
-    ``OSError`` where Landlock is missing.
+    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed.
+    Raises ``OSError`` where Landlock is missing.
     """
     version = abi()
     if version == 0:

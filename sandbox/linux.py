@@ -152,7 +152,8 @@ def drop_bounding_set() -> None:
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            return  # the kernel knows fewer capabilities, or we may not drop: the inventory reads what is left
+            # The kernel knows fewer capabilities, or we may not drop: the inventory reads what is left.
+            return
 
 
 def drop_capabilities() -> None:

@@ -1,8 +1,8 @@
 """The passport: what this host can enforce, tried wall by wall, never assumed.
 
-``probe`` raises every wall of the operating system in forked children and lets them attempt what the wall forbids
-(``sandbox.trials``). Whatever was not seen to hold is unavailable: a trial that fails, dies or stays silent is never
-a pass. Policing walls are held by our own processes, so they need nothing of the host.
+``probe`` raises every wall of the operating system in forked children and lets them attempt what the wall
+forbids (``sandbox.trials``). Whatever was not seen to hold is unavailable: a trial that fails, dies or stays
+silent is never a pass. Policing walls are held by our own processes, so they need nothing of the host.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BODIES = (trials_alone.grouped, trials_spaces.spaces, trials_alone.alone)
 class Entry:
     """One wall on this host.
 
-    ``mechanism`` tells what holds it and in which version, ``reason`` and ``remedy`` why it is unavailable and what
-    to do; they are empty in the other case.
+    ``mechanism`` tells what holds it and in which version, ``reason`` and ``remedy`` why it is unavailable
+    and what to do; they are empty in the other case.
     """
 
     wall: str

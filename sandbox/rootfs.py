@@ -1,9 +1,10 @@
 """An empty read-only root file system with only what a process needs.
 
 The root is a fresh tmpfs in the process's own mount namespace. Into it come: the image (written from the
-verified bytes, not linked to the disk), the interpreter's standard library and the named packages (bind mounts,
-read-only, at the paths the running interpreter already knows), ``/dev/null``, the channel directory, and a
-bounded scratch tmpfs where the design grants one. Then the old root is detached and the new one made read-only.
+verified bytes, not linked to the disk), the interpreter's standard library and the named packages (bind
+mounts, read-only, at the paths the running interpreter already knows), ``/dev/null``, the channel directory,
+and a bounded scratch tmpfs where the design grants one. Then the old root is detached and the new one made
+read-only.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
     for name in packages:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise PackageMissing(f"package {name!r} is not installed; install it, or take it out of device.toml")
+            raise PackageMissing(
+                f"package {name!r} is not installed; install it, or take it out of device.toml"
+            )
         origin = Path(spec.origin)
         paths.append(str(origin.parent if spec.submodule_search_locations else origin))
     return tuple(dict.fromkeys(paths))
@@ -49,7 +52,9 @@ def interpreter_paths() -> tuple[str, ...]:
 def build(staging: str, image: dict[str, bytes], packages: tuple[str, ...]) -> None:
     """Build the root under ``staging``, an existing empty folder. Needs a mount namespace of its own."""
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount("tmpfs", staging, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={ROOT_BYTES_MAX},mode=755")
+    linux.mount(
+        "tmpfs", staging, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={ROOT_BYTES_MAX},mode=755"
+    )
     write_image(staging + IMAGE_DIR, image)
     _device_null(staging)
     for path in interpreter_paths():

@@ -1,8 +1,9 @@
-"""The trials behind the passport: forked children that raise each wall around themselves and try what it forbids.
+"""The trials behind the passport: forked children that raise each wall around themselves and try what it
+forbids.
 
-The children run side by side and report one line per wall over a pipe; what they try is in ``trials_alone`` and
-``trials_spaces``. Each act is first seen to succeed where that costs nothing, so that a trial cannot pass on a host
-where the act would fail anyway. A child that dies leaves its remaining walls without a finding.
+The children run side by side and report one line per wall over a pipe; what they try is in ``trials_alone``
+and ``trials_spaces``. Each act is first seen to succeed where that costs nothing, so that a trial cannot pass
+on a host where the act would fail anyway. A child that dies leaves its remaining walls without a finding.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Outside:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.host_name = os.uname().nodename
-        self.spaces = {wall: namespaces.inode_of("self", kind) for wall, (_, kind) in namespaces.FLAGS.items()}
+        self.spaces = {
+            wall: namespaces.inode_of("self", kind) for wall, (_, kind) in namespaces.FLAGS.items()
+        }
         self.staging = next(path for path in _STAGING if os.path.isdir(path))
         self.device = os.stat(self.staging).st_dev
         self._listeners: list[socket.socket] = []
@@ -78,7 +81,9 @@ class Outside:
     def __enter__(self) -> Outside:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         for listener in self._listeners:
             listener.close()
 
@@ -138,7 +143,8 @@ def run(bodies: tuple[Body, ...], timeout_s: float = TIMEOUT_S) -> Outcome:
         os.close(read_end)
         for child in children:
             if os.waitpid(child, os.WNOHANG)[0] == 0:
-                os.kill(child, signal.SIGKILL)  # it closed the pipe or is late: nothing it does counts any more
+                # It closed the pipe or is late: nothing it does counts any more.
+                os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
         for line in text.splitlines():
             wall, verdict, said = line.split("\t", 2)

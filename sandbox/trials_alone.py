@@ -9,12 +9,12 @@ import os
 import resource
 import signal
 import struct
+from functools import partial
 
 from sandbox import cgroups, identity, landlock, limits, linux
 from sandbox.trials import NotHeld, Outside, Report, must_fail, words_of
 
 _MIB = 1 << 20
-
 
 
 def alone(report: Report, outside: Outside) -> None:
@@ -75,7 +75,12 @@ def _dumpable() -> str:
         os.close(os.open(memory, os.O_RDONLY))
         os.write(waiting[1], b"1")
         os.read(ready[0], 1)
-        must_fail("opening the memory of a closed process", lambda: os.open(memory, os.O_RDONLY), errno.EACCES, errno.EPERM)
+        must_fail(
+            "opening the memory of a closed process",
+            lambda: os.open(memory, os.O_RDONLY),
+            errno.EACCES,
+            errno.EPERM,
+        )
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -179,11 +184,12 @@ def _harmless_filter(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *row) for row in rows)
 
 
-# -- control groups ------------------------------------------------------------------------------------------------
+# -- control groups
+# ------------------------------------------------------------------------------------------------
 
 
 def grouped(report: Report, _outside: Outside) -> None:
-    """Make the groups, read the limits back, put a process in, see the bound on processes, and remove them."""
+    """Make the groups, read the limits back, put a process in, see processes bounded, and remove them."""
     cgroups.sweep()
     made: dict[str, cgroups.Group] = {}
     for wall in cgroups.CONTROLLERS:
@@ -206,7 +212,7 @@ def _join(report: Report, made: dict[str, cgroups.Group]) -> None:
         try:
             linux.die_with_parent()
             for wall, group in made.items():
-                report.attempt(wall, lambda wall=wall, group=group: _membership(wall, group))
+                report.attempt(wall, partial(_membership, wall, group))
         finally:
             os._exit(0)
     os.waitpid(child, 0)

@@ -11,6 +11,7 @@ import os
 import socket
 import sysconfig
 from collections.abc import Callable
+from functools import partial
 
 from sandbox import identity, linux, namespaces, rootfs
 from sandbox.trials import NotHeld, Outside, Report, must_fail, words_of
@@ -19,9 +20,10 @@ from sandbox.trials import NotHeld, Outside, Report, must_fail, words_of
 _TRIAL_UID = 65_534
 
 
-
 def spaces(report: Report, outside: Outside) -> None:
-    """As the template does: the first child leaves the namespaces, this process maps its ids, it forks the second."""
+    """As the template does:
+    the first child leaves the namespaces, this process maps its ids, it forks the second.
+    """
     if os.geteuid() != 0:
         report.say("uid", False, "this is not root")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -95,7 +97,8 @@ class _Segment:
         self._was_seen = self._is_seen()
 
     def _is_seen(self) -> bool:
-        return self._id >= 0 and self._libc.shmctl(self._id, 2, ctypes.create_string_buffer(512)) == 0  # IPC_STAT
+        ipc_stat, answer = 2, ctypes.create_string_buffer(512)
+        return self._id >= 0 and int(self._libc.shmctl(self._id, ipc_stat, answer)) == 0
 
     def is_out_of_reach(self) -> str:
         """Raises ``NotHeld`` if the segment can still be seen, or could not be before."""
@@ -106,8 +109,13 @@ class _Segment:
         return "CLONE_NEWIPC"
 
 
-def _inside(report: Report, outside: Outside, raised: frozenset[str], had: list[str], *, is_mapped: bool) -> None:
-    """The second child: look around in the new namespaces. A namespace that is still the host's is not touched."""
+def _inside(
+    report: Report, outside: Outside, raised: frozenset[str], had: list[str], *, is_mapped: bool
+) -> None:
+    """The second child: look around in the new namespaces.
+
+    A namespace that is still the host's is not touched.
+    """
     status = os.open("/proc/self/status", os.O_RDONLY)
     own = {wall: namespaces.inode_of("self", kind) for wall, (_, kind) in namespaces.FLAGS.items()}
     fresh = frozenset(wall for wall in raised if own[wall] != outside.spaces[wall])
@@ -183,7 +191,7 @@ def _mount(outside: Outside) -> str:
         raise NotHeld(f"the new root shows {os.listdir('/')[:3]}")
     must_fail("listing a folder outside", lambda: os.listdir("/proc"), errno.ENOENT)
     for folder in ("/", "/library/"):
-        must_fail("writing to the root", lambda folder=folder: os.mkdir(f"{folder}trial"), errno.EROFS)  # type: ignore[misc]
+        must_fail("writing to the root", partial(os.mkdir, f"{folder}trial"), errno.EROFS)
     return "CLONE_NEWNS, pivot_root onto a read-only tmpfs"
 
 
