@@ -297,6 +297,10 @@ class Core:
         timeout_s = min(max(until_s - time.monotonic(), 0.0), LOOK_UP_S)
         if any(seat.launch is not None for seat in self._seats.values()):
             timeout_s = min(timeout_s, 0.002)
+        if not self._clock.is_virtual:
+            # epoll counts whole milliseconds; select counts microseconds, and windows shall open on time.
+            select.select([self._epoll], [], [], timeout_s)
+            timeout_s = 0.0
         for descriptor, _ in self._epoll.poll(timeout_s):
             if descriptor == self._control_fd:
                 self._read_control()

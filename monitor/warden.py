@@ -213,7 +213,7 @@ class Warden:
         self._is_root = os.geteuid() == 0
         self._staging = run_folder / "root"
         self._staging.mkdir(mode=0o711, exist_ok=True)
-        cgroups.remove_abandoned()
+        cgroups.sweep()
 
     # -- starting ---------------------------------------------------------------------------------------------
 
@@ -351,7 +351,7 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"{cgroups.GROUP_PREFIX}-{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
+        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
