@@ -82,6 +82,8 @@ def main() -> int:
 
 def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, control: socket.socket) -> int:
     started_s = time.monotonic()
+    early: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: early.append(number))  # heard once there is something to end
     design = loader.load_design(Path(order.design), walls.ALL)
     module = loader.load_schemas(design)
     findings = rules.check(design, module)
@@ -99,6 +101,8 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
         core.stop_asked = "SIGTERM"
 
     signal.signal(signal.SIGTERM, ask_to_stop)
+    if early:
+        ask_to_stop(early[0], None)
     return _run(core, order, book, speaker, started_s)
 
 

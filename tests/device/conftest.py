@@ -1,4 +1,4 @@
-"""A device to run, and what must hold after every run of one: nothing left, nothing said on standard error."""
+"""A device to run, and what must hold after every run: nothing left, nothing said on standard error."""
 
 from __future__ import annotations
 

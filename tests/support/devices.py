@@ -1,7 +1,7 @@
 """Toy devices of two partitions and a world, made from strings; and what is left on the host after a run.
 
-``rogue`` may be made to do anything in a window; ``steady`` beats once a frame and tells what it heard of rogue.
-The world ticks, and may fall silent. Every partition has all walls.
+``rogue`` may be made to do anything in a window; ``steady`` beats once a frame and tells what it heard of
+rogue. The world ticks, and may fall silent. Every partition has all walls.
 """
 
 from __future__ import annotations
