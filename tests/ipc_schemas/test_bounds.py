@@ -86,11 +86,9 @@ UNBOUNDED: list[tuple[Any, str]] = [
 ]
 
 
-def one_field(kind: Any, **config: bool) -> type[msgspec.Struct]:
+def one_field(kind: Any, *, frozen: bool = True, forbid_unknown_fields: bool = True) -> type[msgspec.Struct]:
     """A message with one field ``f``."""
-    return msgspec.defstruct(
-        "One", [("f", kind)], **({"frozen": True, "forbid_unknown_fields": True} | config)
-    )
+    return msgspec.defstruct("One", [("f", kind)], frozen=frozen, forbid_unknown_fields=forbid_unknown_fields)
 
 
 @pytest.mark.parametrize(("kind", "says"), UNBOUNDED, ids=[str(n) for n in range(len(UNBOUNDED))])

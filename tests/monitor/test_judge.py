@@ -112,7 +112,7 @@ def test_only_without_canonical_do_the_senders_own_bytes_go_on() -> None:
     ("claims", "reason"), [({"epoch": 3}, "epoch"), ({"frame": 8}, "frame"), ({"sequence": 1}, "sequence")]
 )
 def test_what_is_out_of_line_is_named(claims: dict[str, int], reason: str) -> None:
-    verdict = judge_without().judge(message(**claims))
+    verdict = judge_without().judge(message(GOOD, **claims))
     assert isinstance(verdict, Refused)
     assert (verdict.event, verdict.reason) == ("bad_sequence", reason)
 
