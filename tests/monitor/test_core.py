@@ -1,4 +1,4 @@
-"""The frame loop with gates that lie: real processes to kill, and each gate's end of its link in our hands."""
+"""The frame loop with gates that lie: real processes to kill, and each gate's end of its link held here."""
 
 from __future__ import annotations
 
