@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from faults.attacks.headers import forged_command, forged_reading
-from faults.attacks.payloads import AMBIGUOUS_STEPS
+from faults.attacks.payloads import AMBIGUOUS_COUNTERS, AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
 from faults.collector import Received
 from faults.watcher import Peaks, Survivor
@@ -29,7 +29,7 @@ FILE_BYTES_MAX = 1 << 20
 PROCESSES_MAX = 1
 FILES_MAX = 64
 MESSAGES_PER_FRAME_MAX = 1
-MESSAGE_BYTES_MAX = 4_352
+MESSAGE_BYTES_MAX = 4_352  # the largest that the reference design lets any of transfer's ports carry
 STALL_S = 2.0
 
 
@@ -243,7 +243,7 @@ def _oversized(seen: Observations, injection: Injection) -> Effect:
     for one, payload in _payloads(seen, injection):
         if len(payload) > limit:
             return Effect(
-                True, f"A message of {_mb(len(payload))} went through to {one.port} in frame {one.frame}."
+                True, f"A message of {len(payload)} bytes went through to {one.port} in frame {one.frame}."
             )
     return _gate_memory(seen, injection, "No message above its size went through")
 
@@ -291,12 +291,24 @@ def _ambiguous(seen: Observations, injection: Injection) -> Effect:
     """C07: one of the readings of a message that has several was passed on, or the message itself."""
     for one, payload in _payloads(seen, injection):
         if _refusal(seen, one.port, payload) == "canonical":
-            return Effect(True, f"A message with two readings went through to {one.port} in frame {one.frame}.")
-        value = codec.decode_any(payload) if one.port == f"{seen.attacker}.activity" else None
-        steps = value.get("steps_per_min") if isinstance(value, dict) else None
-        if steps in AMBIGUOUS_STEPS:
-            return Effect(True, f"One of two readings ({steps}) went through to {one.port} in frame {one.frame}.")
+            return Effect(
+                True, f"A message with two readings went through to {one.port} in frame {one.frame}."
+            )
+        value = _anything(payload)
+        if isinstance(value, dict) and (
+            value.get("steps_per_min") == AMBIGUOUS_STEPS or value.get("counter") in AMBIGUOUS_COUNTERS
+        ):
+            return Effect(True, f"One of two readings went through to {one.port} in frame {one.frame}.")
     return Effect(False, "No ambiguous message went through, in no reading.")
+
+
+def _anything(payload: bytes) -> object:
+    """Whatever MessagePack value the bytes hold; ``None`` when they hold none."""
+    try:
+        value: object = codec.decode_any(payload)
+    except Exception:  # hostile bytes make a decoder raise anything
+        return None
+    return value
 
 
 def _decoder(seen: Observations, injection: Injection) -> Effect:

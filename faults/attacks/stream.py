@@ -48,13 +48,13 @@ def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Repor
 
 
 def oversized(foothold: Foothold, parameters: Parameters) -> Report:
-    """C01: a real message of ``bytes`` (60,000) to the upload port, which carries at most 4,352.
+    """C01: an activity hint with ``bytes`` (60,000) of ballast, where 48 bytes are the most.
 
     With ``claim`` set, then a frame that claims 100 MiB and stops; the connection is of no use afterwards.
     """
     size = min(int(parameters.get("bytes", OVERSIZED_BYTES)), OVERSIZED_BYTES_MAX)
-    payload = codec.encode({"sequence": footholds.LOOT_SEQUENCE, "chunk": b"\xa5" * size})
-    sent = foothold.send_raw(wire.pack(foothold.header(foothold.port("upload")), payload))
+    hint = {"at_min": int(foothold.window.time_min), "steps_per_min": 1.0, "ballast": b"\xa5" * size}
+    sent = foothold.send_raw(wire.pack(foothold.header(foothold.port("activity")), codec.encode(hint)))
     time.sleep(min(float(parameters.get("hold_s", 0.1)), 1.0))
     written = 0
     if parameters.get("claim", False):
