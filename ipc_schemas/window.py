@@ -48,7 +48,9 @@ class Ports:
     only experiments turn it off.
     """
 
-    def __init__(self, hello: wire.Hello, schemas: ModuleType, *, recheck: bool = True) -> None:
+    def __init__(
+        self, hello: wire.Hello, schemas: ModuleType, *, recheck: bool = True
+    ) -> None:
         self.hello = hello
         self.inputs: dict[str, PortEnd] = {}
         self.outputs: dict[str, wire.PortCard] = {}
@@ -113,10 +115,14 @@ class Window:
 
         Raises ``PortMisused``. A gate judges the message: a value out of range costs the sender.
         """
+        self.send_encoded(port, codec.encode(message))
+
+    def send_encoded(self, port: str, payload: bytes) -> None:
+        """Send a message that is encoded already. Raises ``PortMisused``."""
         card = self._ports.outputs.get(port)
         if card is None:
             raise PortMisused(f"no output port {port!r}; the outputs are {sorted(self._ports.outputs)}")
-        self._emit(card.number, codec.encode(message))
+        self._emit(card.number, payload)
 
     def _input(self, port: str) -> PortEnd:
         end = self._ports.inputs.get(port)

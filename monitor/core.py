@@ -6,6 +6,7 @@ once more. It never waits for anyone beyond a bound: a window ends at its budget
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -181,8 +182,11 @@ class Core:
         if life.process is not None:
             descriptors += [life.process.pidfd, life.process.log]
         for descriptor in descriptors:
-            if self._watched.pop(descriptor, None) is not None:
-                self._epoll.unregister(descriptor)
+            self._forget(descriptor)
+
+    def _forget(self, descriptor: int) -> None:
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     # -- frames -----------------------------------------------------------------------------------------------
 
@@ -354,19 +358,21 @@ class Core:
     # -- logs and exits ---------------------------------------------------------------------------------------
 
     def _read_log(self, seat: Seat, descriptor: int, *, is_gate: bool) -> None:
-        import os
-
         try:
             data = os.read(descriptor, 1 << 16)
         except BlockingIOError:
             return
         if not data:
-            self._watched.pop(descriptor, None)
-            self._epoll.unregister(descriptor)
+            self._forget(descriptor)
             return
         if seat.name == WORLD or is_gate:
             self._tell(self._frame, "log", f"gate of {seat.name}", sanitised(data[:_LOG_TEXT_MAX]))
             return
+        if self._keep_log(seat, data) and seat.life is not None:
+            self._raise_event(seat, Event.LOG_FLOOD, "more than its bound of log in a frame")
+
+    def _keep_log(self, seat: Seat, data: bytes) -> bool:
+        """Pass on as much of a partition's log as its bound allows; true when this piece crossed the bound."""
         limit = self.design.partition(seat.name).limits.log_bytes_per_frame_max
         room = max(limit - seat.log_bytes, 0)
         seat.log_bytes += len(data)
@@ -374,8 +380,7 @@ class Core:
         seat.log_tail = lines.pop()[-_LOG_TEXT_MAX:]
         for line in lines:
             self._tell(self._frame, "log", seat.name, sanitised(line[:_LOG_TEXT_MAX]))
-        if seat.log_bytes > limit and seat.log_bytes - len(data) <= limit:
-            self._raise_event(seat, Event.LOG_FLOOD, f"more than {limit} bytes of log in a frame")
+        return seat.log_bytes > limit and seat.log_bytes - len(data) <= limit
 
     def _process_gone(self, seat: Seat) -> None:
         """The partition's process ended by itself: read its status, and report the one event that fits."""
@@ -396,9 +401,15 @@ class Core:
         self._after_death(seat, decision)
 
     def _drain_log(self, seat: Seat, life: Life) -> None:
-        if life.process is not None:
-            select.select([life.process.log], [], [], 0)
-            self._read_log(seat, life.process.log, is_gate=False)
+        """Pass on what a life that is ending has still written."""
+        if life.process is None:
+            return
+        try:
+            data = os.read(life.process.log, 1 << 16)
+        except BlockingIOError:
+            return
+        if data:
+            self._keep_log(seat, data)
 
     # -- events and actions -----------------------------------------------------------------------------------
 

@@ -103,6 +103,9 @@ class Gate:
                 return WINDOW_OVERRUN
 
     def _admit(self, frame: int, admitted: judge.Admitted) -> None:
+        if len(admitted.payload) > links.REPORT_BYTES_MAX:  # only while the size wall is off
+            self._refuse(judge.Refused(admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"))
+            return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
         self._bytes += len(admitted.payload) + 8
         if self._bytes > links.REPORT_BYTES_MAX // 2:
