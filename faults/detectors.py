@@ -22,7 +22,7 @@ from faults.watcher import Peaks, Survivor
 from ipc_schemas import codec, insulin_pump
 
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own.
-GATE_RSS_BYTES_MAX = 192 << 20
+GATE_RSS_BYTES_MAX = 320 << 20
 PARTITION_RSS_BYTES_MAX = 512 << 20
 HELD_BYTES_MAX = 256 << 20
 FILE_BYTES_MAX = 1 << 20
