@@ -7,5 +7,6 @@ effect.
 - ``image``       puts benign image, implant and schedule together
 - ``collector``   the attacker's server on loopback
 - ``watcher``     what the host can see of the run's processes
+- ``observations`` what the harness saw of a run
 - ``detectors``   whether an attack had its *effect*; error codes do not count
 """

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
-
-import msgspec
 
 from faults.attacks.headers import forged_command, forged_reading
 from faults.attacks.payloads import AMBIGUOUS_COUNTERS, AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
-from faults.collector import Received
-from faults.watcher import Peaks, Survivor
-from ipc_schemas import codec, insulin_pump
+from faults.observations import Admitted, Emission, Life, LogLine, Missed, Observations
+from faults.watcher import Peaks
+from ipc_schemas import codec
+
+__all__ = [
+    "DETECTORS",
+    "Admitted",
+    "Effect",
+    "Emission",
+    "Life",
+    "LogLine",
+    "Missed",
+    "Observations",
+    "describe",
+    "detect",
+    "first_difference",
+    "was_activated",
+]
 
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own.
 GATE_RSS_BYTES_MAX = 320 << 20
@@ -31,87 +43,6 @@ FILES_MAX = 64
 MESSAGES_PER_FRAME_MAX = 1
 MESSAGE_BYTES_MAX = 4_352  # the largest that the reference design lets any of transfer's ports carry
 STALL_S = 2.0
-
-
-class Admitted(NamedTuple):
-    """What the monitor let through to one port in one frame.
-
-    ``source`` is the partition it put it down to.
-    """
-
-    frame: int
-    source: str
-    port: str
-    payloads: tuple[bytes, ...]
-
-
-class Emission(NamedTuple):
-    """One message of a critical partition: T of the design's section on isolation."""
-
-    frame: int
-    port: str
-    payload: bytes
-
-
-class Life(NamedTuple):
-    """One life of a partition. ``ended_frame`` is ``None`` for a life that lasted to the end of the run."""
-
-    partition: str
-    epoch: int
-    started_frame: int
-    ended_frame: int | None
-    reason: str
-
-
-class LogLine(NamedTuple):
-    """One line of a partition's standard error."""
-
-    frame: int
-    partition: str
-    text: str
-
-
-class Missed(NamedTuple):
-    """A window that a partition did not have, or did not end in time."""
-
-    frame: int
-    partition: str
-
-
-@dataclass(frozen=True)
-class Observations:
-    """All that the harness saw of a run. ``None`` says that it did not look.
-
-    ``reference_outputs`` is therapy's output to compare with: of the run in which a player feeds exactly the
-    messages that were admitted (``reference_is_replay``), or else of the twin without an attacker. ``peaks``
-    is by label (partition, or ``gate_label`` for the attacked partition's gate) and frame, as the watcher
-    keeps it. ``canaries`` are the secrets that the harness planted.
-    """
-
-    log_lines: tuple[LogLine, ...]
-    admitted: tuple[Admitted, ...] | None = None
-    therapy_outputs: tuple[Emission, ...] | None = None
-    reference_outputs: tuple[Emission, ...] | None = None
-    reference_is_replay: bool = False
-    true_glucose_mg_dl: tuple[float, ...] | None = None
-    received: tuple[Received, ...] | None = None
-    peaks: Mapping[tuple[str, int], Peaks] | None = None
-    frame_seconds: Mapping[int, float] | None = None
-    shared_files: Mapping[tuple[int, str], int] | None = None
-    survivors: tuple[Survivor, ...] | None = None
-    lives: tuple[Life, ...] | None = None
-    missed: tuple[Missed, ...] | None = None
-    canaries: tuple[bytes, ...] = ()
-    attacker: str = "transfer"
-    victim: str = "therapy"
-    gate_label: str = "gate-transfer"
-    message_types: Mapping[str, type[msgspec.Struct]] = field(
-        default_factory=lambda: {
-            "transfer.activity": insulin_pump.ActivityHint,
-            "transfer.target_request": insulin_pump.TargetRequest,
-            "transfer.upload": insulin_pump.Upload,
-        }
-    )
 
 
 class Effect(NamedTuple):

@@ -84,8 +84,6 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
         footholds.say(attack_id, found.window.frame)
         try:
             report = registry.attack(attack_id)(found, dict(entry.get("parameters", {})))
-        except (
-            Exception
-        ) as error:  # an attack that fails must not end the partition: the next one is due later
+        except Exception as error:  # a failed attack must not end the partition: the next one is due later
             report = {"error": f"{type(error).__name__}: {error}"}
         footholds.say(attack_id, found.window.frame, report)

@@ -1,4 +1,6 @@
-"""A stand-in for a compromised partition, run as a process without walls: runs one attack and prints its report."""
+"""A stand-in for a compromised partition, run as a process without walls:
+runs one attack and prints its report.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from ipc_schemas.insulin_pump import TherapySettings
 
 
 class Door:
-    """The window as far as attacks on the host use it: a frame, and an upload port that prints what goes out."""
+    """The window as far as attacks on the host use it:
+    a frame, and an upload port that prints what goes out.
+    """
 
     def __init__(self, frame: int) -> None:
         self.frame = frame
@@ -23,7 +27,9 @@ class Door:
 
 
 def main() -> None:
-    """``attacker.py NAME ATTACK FRAME PARAMETERS_JSON SETTINGS_JSON``; the attack begins with a line of input."""
+    """``attacker.py NAME ATTACK FRAME PARAMETERS_JSON SETTINGS_JSON``;
+    the attack begins with a line of input.
+    """
     name, attack_id, frame, parameters, settings = sys.argv[1:]
     with open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(name)

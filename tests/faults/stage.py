@@ -1,4 +1,4 @@
-"""Starts victims and attackers as real processes, and says what this host would not allow even without walls."""
+"""Starts victims and attackers as real processes; says what this host forbids even without walls."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Actor:
 
     def end(self) -> None:
         """Let it go, or make it."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
@@ -92,7 +93,10 @@ def attacker(
 
 
 def strike(actor: Actor) -> tuple[dict[str, Any], list[bytes]]:
-    """Let the attacker attack. Returns its report (empty when it did not live to give one) and what it sent out."""
+    """Let the attacker attack.
+
+    Returns its report (empty when it did not live to give one) and what it sent out.
+    """
     actor.say()
     sent: list[bytes] = []
     while line := actor.hear():

@@ -63,7 +63,7 @@ def test_the_restart_budget_lets_every_attack_have_its_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, frame, attack_id",
+    ("text", "frame", "attack_id"),
     [("K01@08:30", 102, "K01"), ("k01", 96, "K01"), ("F02@0:00", 0, "F02"), (" C15 @ 23:59 ", 287, "C15")],
 )
 def test_an_attack_can_be_named_with_its_time(text: str, frame: int, attack_id: str) -> None:
@@ -71,7 +71,8 @@ def test_an_attack_can_be_named_with_its_time(text: str, frame: int, attack_id: 
 
 
 @pytest.mark.parametrize(
-    "text, says", [("Z99", "'Z99'"), ("C02", "not built"), ("K01@25:00", "'25:00'"), ("K01@", "not a time"), ("", "''")]
+    ("text", "says"),
+    [("Z99", "'Z99'"), ("C02", "not built"), ("K01@25:00", "'25:00'"), ("K01@", "not a time"), ("", "''")],
 )
 def test_what_is_no_attack_is_refused_in_one_sentence(text: str, says: str) -> None:
     with pytest.raises(UnknownAttack) as refused:
@@ -80,7 +81,9 @@ def test_what_is_no_attack_is_refused_in_one_sentence(text: str, says: str) -> N
 
 
 def test_attacks_get_the_means_they_need_and_keep_what_the_schedule_says() -> None:
-    plan = [Injection(1, attack_id) for attack_id in sorted(BUILT)] + [Injection(2, "K03", {"signal": "stop"})]
+    plan = [Injection(1, attack_id) for attack_id in sorted(BUILT)] + [
+        Injection(2, "K03", {"signal": "stop"})
+    ]
     equipped = catalogue.equip(plan, MEANS)
     by_id = {one.attack_id: one.parameters for one in equipped if one.frame == 1}
     for attack_id in ("K01", "K02", "K03", "K21"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -20,7 +21,7 @@ from partitions.sdk.runner import Link
 
 FRAME = 96
 ACTIVITY, REQUEST, UPLOAD, STATUS = 11, 12, 13, 14
-TYPES = {
+TYPES: dict[int, type[Any]] = {
     ACTIVITY: insulin_pump.ActivityHint,
     REQUEST: insulin_pump.TargetRequest,
     UPLOAD: insulin_pump.Upload,
@@ -62,7 +63,7 @@ class Stage:
     def received(self) -> list[tuple[wire.Header, bytes]]:
         """Everything up to a closing message."""
         self.link.close_window()
-        found = []
+        found: list[tuple[wire.Header, bytes]] = []
         while True:
             header, payload = wire.unpack(self.peer.recv())
             if header.port == wire.PORT_CLOSE:
@@ -110,7 +111,8 @@ def test_a_raw_message_keeps_the_honest_ones_in_line(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "attack_id, reasons", [("C06", {"schema"}), ("C07", {"canonical"}), ("C08", {"range"}), ("C10", {"schema"})]
+    ("attack_id", "reasons"),
+    [("C06", {"schema"}), ("C07", {"canonical"}), ("C08", {"range"}), ("C10", {"schema"})],
 )
 def test_a_payload_attack_is_refused_for_what_it_carries(
     stage: Stage, attack_id: str, reasons: set[str]
@@ -130,7 +132,8 @@ def test_c07_has_a_reading_that_a_loose_reader_accepts(stage: Stage) -> None:
     payloads.parser_differential(stage.foothold, {})
     read = [codec.Codec(TYPES[header.port]).decode_loosely(payload) for header, payload in stage.received()]
     hint, request = read
-    assert isinstance(hint, insulin_pump.ActivityHint) and isinstance(request, insulin_pump.TargetRequest)
+    assert isinstance(hint, insulin_pump.ActivityHint)
+    assert isinstance(request, insulin_pump.TargetRequest)
     assert hint.steps_per_min == payloads.AMBIGUOUS_STEPS
     assert request.counter == payloads.AMBIGUOUS_COUNTERS[1]
 
@@ -198,9 +201,12 @@ def _peer_growth_kb(folder: Path, attacker: str) -> int:
     with subprocess.Popen(
         [sys.executable, "-c", _PEER, endpoint], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as peer:
-        assert peer.stdin is not None and peer.stdout is not None
+        assert peer.stdin is not None
+        assert peer.stdout is not None
         assert peer.stdout.readline() == "ready\n"
-        done = subprocess.run([sys.executable, "-c", attacker, endpoint], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", attacker, endpoint], capture_output=True, text=True, check=True
+        )
         assert json.loads(done.stdout)["errors"] == []
         peer.stdin.write("\n")
         peer.stdin.flush()

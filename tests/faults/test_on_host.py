@@ -1,4 +1,6 @@
-"""Attacks on the host, each run for real without walls: the watcher sees the effect, and the detector says so."""
+"""Attacks on the host, each run for real without walls:
+the watcher sees the effect, and the detector says so.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,13 @@ def token() -> str:
 
 
 @pytest.mark.parametrize(
-    "attack_id, parameters",
+    ("attack_id", "parameters"),
     [
         ("K16", {"count": 12, "seconds": 0.5}),
         ("K17", {}),
         ("K18", {}),
-        ("K19", {}),
+        ("K19", {"bytes": 0}),
+        ("K19", {"count": 0}),
         ("K06", {}),
         ("K24", {}),
         ("F02", {"seconds": 2.3}),
@@ -40,7 +43,9 @@ def test_the_effect_is_seen(attack_id: str, parameters: dict[str, object], token
     watcher, report = stage.watched(attack_id, given, token)
     effect = detectors.detect(attack_id, stage.observations(watcher), stage.injection(attack_id, **given))
     assert effect.succeeded is True, (effect, report)
-    assert not [path for folder in ("/tmp", "/var/tmp", "/dev/shm") for path in Path(folder).glob(f"{token}*")]
+    assert not [
+        path for folder in ("/tmp", "/var/tmp", "/dev/shm") for path in Path(folder).glob(f"{token}*")
+    ]
 
 
 def test_k09_an_io_uring_is_seen(token: str) -> None:

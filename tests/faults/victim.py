@@ -1,4 +1,6 @@
-"""A stand-in for therapy, run as a process: holds a prescription and a secret, and says what it holds when asked."""
+"""A stand-in for therapy, run as a process:
+holds a prescription and a secret, and says what it holds when asked.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Prescription(msgspec.Struct):
 
 
 def main() -> None:
-    """``victim.py NAME CANARY_HEX``, settings as JSON on the first line of standard input; then one answer a line."""
+    """``victim.py NAME CANARY_HEX``, settings as JSON on the first line of standard input;
+    then one answer a line.
+    """
     with open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(sys.argv[1])
     with contextlib.suppress(OSError):  # where Yama guards, a test's victim lets itself be examined
