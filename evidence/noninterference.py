@@ -23,7 +23,7 @@ _PLAYER_FOLDER = Path(__file__).parent / "player"
 
 
 class Emission(NamedTuple):
-    """One message that the monitor admitted, under the full name of its output port."""
+    """One message that the monitor admitted from a partition, under the full name of the output port it named."""
 
     frame: int
     port: str
@@ -69,14 +69,14 @@ def emissions(reading: journal.Reading, partitions: frozenset[str]) -> tuple[Emi
     """Everything that the journal says was admitted from ``partitions``, in the journal's order."""
     header = reading.entries[0]
     assert isinstance(header, journal.Header)
-    names = {number: name for number, name in header.ports if name.partition(".")[0] in partitions}
+    names = dict(header.ports)
     found: list[Emission] = []
     for entry in reading.entries:
         if not isinstance(entry, journal.Frame):
             continue
         for admitted in entry.admitted:
-            name = names.get(admitted.port)
-            if name is not None:
+            if admitted.sender in partitions:
+                name = names[admitted.port]
                 found += [Emission(entry.frame, name, bytes(raw)) for raw in _SPLIT.decode(admitted.messages)]
     return tuple(found)
 

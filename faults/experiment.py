@@ -96,7 +96,7 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
         with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
 
             def on_frame(frame: int, world: Any) -> None:
-                now.frame = frame + 1
+                now.frame = frame
                 ears.on_frame(frame, world)
 
             record = bench.run(_with_implant(design, plan, equipped), folder, ears.on_note, on_frame)

@@ -15,6 +15,7 @@ M = TypeVar("M")
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _ANY = msgspec.msgpack.Decoder()
+_RAW = msgspec.msgpack.Decoder(msgspec.Raw)
 
 
 class Refused(Exception):
@@ -84,6 +85,11 @@ def encode_as_decoded(value: Any) -> bytes:
 def decode_any(payload: bytes) -> Any:
     """Whatever MessagePack value ``payload`` holds, unchecked. For experiments and for showing a journal."""
     return _ANY.decode(payload)
+
+
+def skip_one(payload: bytes) -> None:
+    """Find the end of one MessagePack value without reading what is in it. Raises whatever msgspec raises."""
+    _RAW.decode(payload)
 
 
 _RANGE_WORDS = (

@@ -5,6 +5,7 @@ The world's hardware sees the same thing: both ends of a channel read one descri
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -60,8 +61,22 @@ class Ports:
                 self.outputs[card.name] = card
                 continue
             message_type = getattr(schemas, card.message)
-            decode = codec.Codec(message_type).decode_batch if recheck else _loose_reader(message_type)
+            decode = _strict_reader(card.name, message_type) if recheck else _loose_reader(message_type)
             self.inputs[card.name] = self.by_number[card.number] = PortEnd(card, decode)
+
+
+def _strict_reader(port: str, message_type: type[msgspec.Struct]) -> Callable[[bytes], list[Any]]:
+    """A reader that takes a batch whole or not at all: one bad message, and it is as if nothing had come."""
+    decode_batch = codec.Codec(message_type).decode_batch
+
+    def read(batch: bytes) -> list[Any]:
+        try:
+            return decode_batch(batch)
+        except codec.Refused as refusal:
+            print(f"port {port}: what arrived is not what the port carries ({refusal})", file=sys.stderr)
+            return []
+
+    return read
 
 
 def _loose_reader(message_type: type[msgspec.Struct]) -> Callable[[bytes], list[Any]]:

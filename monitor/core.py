@@ -20,13 +20,11 @@ from monitor.exchange import Exchange
 from monitor.health import Decision, Health
 from monitor.judge import Recheck
 from monitor.schedule import Clock, Slot, frame_length_s, plan
-from monitor.warden import Ended, Launch, Life, Warden, is_out_of_memory
+from monitor.warden import NO_BUDGET_MS, Ended, Launch, Life, Warden, is_out_of_memory
 from sandbox import linux
 
 #: How long past a window's budget the monitor waits for the gate's own report before it blames the gate.
 GATE_GRACE_S = 0.5
-#: The budget of a window while the ``window`` wall is off.
-NO_BUDGET_S = 60.0
 _LOG_TEXT_MAX = 400
 _REPORTS: codec.Codec[links.GateReport] = codec.Codec(links.GateReport)
 
@@ -237,7 +235,7 @@ class Core:
             return
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
-        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_S) + GATE_GRACE_S
+        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
         seat.is_open = True
         seat.log_bytes = 0
         try:
@@ -259,6 +257,10 @@ class Core:
         timeout_s = max(until_s - time.monotonic(), 0.0)
         if any(seat.launch is not None for seat in self._seats.values()):
             timeout_s = min(timeout_s, 0.002)
+        if not self._clock.is_virtual:
+            # epoll counts whole milliseconds; select counts microseconds, and windows shall open on time.
+            select.select([self._epoll], [], [], timeout_s)
+            timeout_s = 0.0
         for descriptor, _ in self._epoll.poll(timeout_s):
             if descriptor == self._control_fd:
                 self._read_control()
@@ -440,9 +442,10 @@ class Core:
     def _kill(self, seat: Seat, received_s: float) -> None:
         life = seat.life
         assert life is not None
-        self._drain_log(seat, life)
-        self._unwatch(life)
-        self._warden.kill(life)
+        t0=time.perf_counter(); self._drain_log(seat, life)
+        t1=time.perf_counter(); self._unwatch(life)
+        t2=time.perf_counter(); self._warden.kill(life)
+        t3=time.perf_counter(); self._tell(0,"prof","",f"rule {(t0-received_s)*1e3:.2f} drain {(t1-t0)*1e3:.2f} unwatch {(t2-t1)*1e3:.2f} kill {(t3-t2)*1e3:.2f}")
         took_ms = (time.perf_counter() - received_s) * 1000
         self._warden.bury(life)
         seat.life = None
@@ -475,7 +478,7 @@ class Core:
         for seat in self._seats.values():
             for port, batches in sorted(seat.staged.items()):
                 for batch in batches:
-                    admitted.append(journal.Admitted(port, batch.count, batch.messages))
+                    admitted.append(journal.Admitted(seat.name, port, batch.count, batch.messages))
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
                         self._tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
             seat.close()

@@ -41,8 +41,9 @@ class Header(_Record, frozen=True, tag="header"):
 
 
 class Admitted(_Record, frozen=True):
-    """Messages that became visible to their readers in the next frame."""
+    """Messages that became visible to their readers in the next frame, and whose channel they came over."""
 
+    sender: str
     port: int
     count: int
     messages: bytes

@@ -66,21 +66,34 @@ class _PortState:
 
 
 def reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
-    """A function from payload to canonical payload that raises ``codec.Refused``, as strict as ``walls``."""
+    """A function from payload to the bytes to pass on that raises ``codec.Refused``, as strict as ``walls``.
+
+    Without ``canonical`` the sender's own bytes go on, as a forwarder would do that decodes and checks but does not
+    encode again.
+    """
     if "schema" not in walls:
-        return _any_message
+        return _any_reencoded if "canonical" in walls else _any_whole
     loose = bounds.without_bounds(message_type) if "range" not in walls else message_type
     one = codec.Codec(loose)
     if "canonical" not in walls:
-        return lambda payload: codec.encode(one.decode_loosely(payload))
+        return lambda payload: (one.decode_loosely(payload), payload)[1]
     return lambda payload: (one.decode(payload), payload)[1]
 
 
-def _any_message(payload: bytes) -> bytes:
+def _any_reencoded(payload: bytes) -> bytes:
     try:
         return codec.encode_as_decoded(codec.decode_any(payload))
     except Exception as error:  # whatever the library raises on hostile bytes is a refusal
         raise codec.Refused("schema", f"not MessagePack ({type(error).__name__})") from None
+
+
+def _any_whole(payload: bytes) -> bytes:
+    """One MessagePack value of any kind, its insides unread; without that much the link's framing would break."""
+    try:
+        codec.skip_one(payload)
+    except Exception as error:
+        raise codec.Refused("schema", f"not one MessagePack value ({type(error).__name__})") from None
+    return payload
 
 
 class Judge:

@@ -21,7 +21,7 @@ from ipc_schemas import codec, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
-_HIGH_FD = 100
+_HIGH_FD = 40  # below 64, so that the descriptor table stays at its smallest and its size tells the watcher something
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
 #: Exit status after an exception in partition code.
@@ -58,7 +58,6 @@ def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -
         if sync.recv(1) != b"a":
             os._exit(1)
         sync.close()
-        linux.die_with_parent()
         linux.set_name(order.name)
         _place_descriptors(descriptors, frozenset(order.walls))
         if order.role != "gate":
@@ -112,6 +111,9 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
+    # Only now: a change of user or capabilities makes the kernel forget it. If the monitor died before, the life
+    # socket tells when the next stage is reported.
+    linux.die_with_parent()
     if "dumpable" in walls:
         linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the inventory reads /proc/PID; closed again before partition code
     os.umask(0 if is_gate else 0o077)  # the partition, another user, must be able to connect to the gate's socket
