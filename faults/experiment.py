@@ -68,9 +68,7 @@ class Ears:
     on_frame: Callable[[int, Any], None] = lambda *_: None
 
 
-def run(
-    plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None, keep: Path | None = None
-) -> Run:
+def run(plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None, keep: Path | None = None) -> Run:
     """Run a plan; with a schedule, in the hands of an attacker who holds ``ATTACKED``.
 
     ``keep`` is where a copy of the journal goes. Raises ``BenchError`` and ``DesignError``.
@@ -88,13 +86,10 @@ def run(
 def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: Ears, folder: Path) -> Run:
     token = "bx" + secrets.token_hex(3)
     now = _Now()
-    names = {p.name: p.name for p in design.partitions} | {
-        f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
-    }
+    names = {p.name: p.name for p in design.partitions} | {f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions}
     with Collector() as collector, Bench() as bench:
         equipped = _equip(design, schedule, collector, bench.monitor.pid, token)
         with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
-
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
                 ears.on_frame(frame, world)
