@@ -52,8 +52,8 @@ def forks(_foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def anonymous_memory(_foothold: Foothold, parameters: Parameters) -> Report:
-    """K17: anonymous memory, every page really taken. ``bytes`` (540 MB)."""
-    size = min(int(parameters.get("bytes", 540_000_000)), MEMORY_BYTES_MAX)
+    """K17: anonymous memory, every page really taken. ``bytes`` (595 MB)."""
+    size = min(int(parameters.get("bytes", 595_000_000)), MEMORY_BYTES_MAX)
     held: list[mmap.mmap] = []
     taken = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     total, note = 0, ""

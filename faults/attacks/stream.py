@@ -33,9 +33,9 @@ def _write_all(fd: int, data: bytes, until_s: float) -> int:
 def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Report:
     """C03: frames that all say "more follows", written past libzmq straight into its connection.
 
-    libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (12 MB).
+    libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (16 MB).
     """
-    size = min(int(parameters.get("bytes", 12_000_000)), MULTIPART_BYTES_MAX)
+    size = min(int(parameters.get("bytes", MULTIPART_BYTES_MAX)), MULTIPART_BYTES_MAX)
     until_s = time.monotonic() + STREAM_S_MAX
     written, errors = 0, []
     for fd in footholds.raw_stream_fds():
