@@ -30,10 +30,11 @@ def _write_all(fd: int, data: bytes, until_s: float) -> int:
     return done
 
 
-def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Report:
+def unterminated_multipart(foothold: Foothold, parameters: Parameters) -> Report:
     """C03: frames that all say "more follows", written past libzmq straight into its connection.
 
     libzmq itself would keep an unfinished message back, so this goes to the descriptor. ``bytes`` (16 MB).
+    The connection is of no use afterwards, so the partition ends itself unless ``leave`` is false.
     """
     size = min(int(parameters.get("bytes", MULTIPART_BYTES_MAX)), MULTIPART_BYTES_MAX)
     until_s = time.monotonic() + STREAM_S_MAX
@@ -43,8 +44,12 @@ def unterminated_multipart(_foothold: Foothold, parameters: Parameters) -> Repor
             written += _write_all(fd, _EMPTY_MORE_FRAME * (size // 2), until_s)
         except OSError as error:
             errors.append(str(error))
-    time.sleep(min(float(parameters.get("hold_s", 0.2)), 1.0))
-    return {"written_bytes": written, "errors": errors}
+    time.sleep(min(float(parameters.get("hold_s", 0.3)), 1.0))
+    report: Report = {"written_bytes": written, "errors": errors}
+    if parameters.get("leave", True):
+        footholds.say("C03", foothold.window.frame, report | {"then": "ends the partition"})
+        os._exit(0)
+    return report
 
 
 def oversized(foothold: Foothold, parameters: Parameters) -> Report:

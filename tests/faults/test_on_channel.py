@@ -222,7 +222,7 @@ own.linger = 0
 own.connect(sys.argv[1])
 own.send(b"hello")
 time.sleep(0.2)
-report = stream.unterminated_multipart(None, {"bytes": SIZE})
+report = stream.unterminated_multipart(None, {"bytes": SIZE, "leave": False})
 print(json.dumps(report))
 """
     grown = _peer_growth_kb(tmp_path, attacker.replace("SIZE", "4_000_000"))
