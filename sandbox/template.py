@@ -1,9 +1,10 @@
-"""The template process: has the interpreter and libraries loaded, holds no secret, and forks confined processes.
+"""The template process: has the interpreter and libraries loaded, holds no secret, and forks confined
+processes.
 
 Run as ``python -m sandbox.template FD`` by the monitor. One request at a time comes over the socket ``FD``: a
-``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is gone
-when the second, the first process of the new ones, goes on: the kernel then hands the second to the monitor (a
-child subreaper), which can watch, kill and reap it, and whose death kills it.
+``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is
+gone when the second, the first process of the new ones, goes on: the kernel then hands the second to the
+monitor (a child subreaper), which can watch, kill and reap it, and whose death kills it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def _launch(order: links.LaunchOrder, descriptors: list[int]) -> None:
         ours.send(b"a")
     except OSError as error:
         os.waitpid(first, 0)
-        _tell(descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}"))
+        _tell(
+            descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}")
+        )
     finally:
         ours.close()
 
