@@ -47,7 +47,7 @@ class Codec(Generic[M]):
             raise Refused("canonical", "the bytes are not the one canonical encoding of their value")
         return value
 
-    def decode_loosely(self, payload: bytes) -> M:
+    def decode_loosely(self, payload: bytes | memoryview) -> M:
         """As ``decode``, but any encoding of the value does. Raises ``Refused`` (``schema``, ``range``)."""
         try:
             return self._one.decode(payload)

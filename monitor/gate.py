@@ -21,6 +21,7 @@ from monitor import judge
 
 WINDOW_OVERRUN = "window_overrun"
 _DETAILS_MAX = 64
+_ORDER_BYTES_MAX = 17 << 20
 
 
 def main(cell: Any) -> None:
@@ -66,11 +67,13 @@ class Gate:
 
     def serve(self) -> None:
         """One window after another, until the monitor closes the link."""
+        # One buffer for all orders: a fresh one of that size for each would be mapped and unmapped every time.
+        buffer = memoryview(bytearray(_ORDER_BYTES_MAX))
         while True:
-            request = self._link.recv(16 << 20)
-            if not request:
+            length = self._link.recv_into(buffer)
+            if not length:
                 return
-            order = self._orders.decode_loosely(request)
+            order = self._orders.decode_loosely(buffer[:length])
             self._mind.open_window(order.frame, was_lost=self._was_lost)
             ended_by = self._window(order)
             self._was_lost = ended_by == WINDOW_OVERRUN
