@@ -96,6 +96,8 @@ class Gate:
                 return WINDOW_OVERRUN
             if type(verdict) is judge.Admitted:
                 self._admit(order.frame, verdict)
+            elif type(verdict) is judge.Run:
+                self._admit_run(order.frame, verdict)
             elif type(verdict) is judge.Closed:
                 return ""
             elif type(verdict) is judge.Refused:
@@ -110,7 +112,15 @@ class Gate:
             self._refuse(judge.Refused(admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"))
             return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
-        self._bytes += len(admitted.payload) + 8
+        self._count_bytes(frame, len(admitted.payload) + 8)
+
+    def _admit_run(self, frame: int, run: judge.Run) -> None:
+        self._batches.setdefault(run.port, []).extend(run.payloads)
+        self._count_bytes(frame, sum(map(len, run.payloads)) + 8)
+
+    def _count_bytes(self, frame: int, size: int) -> None:
+        """Report in between when the next report would become too large."""
+        self._bytes += size
         if self._bytes > links.REPORT_BYTES_MAX // 2:
             self._report(frame, is_last=False, ended_by="")
 

@@ -220,14 +220,14 @@ class Warden:
 
     def contract(self, name: str, epoch: int) -> links.GateContract:
         """What the gate of a partition (or of the world) enforces in one life."""
-        number, own = self._number(name), self.design.ports_of(name)
+        number = self._number(name)
         fatal: list[str] = []
         if name != WORLD:
             health = self.design.partition(name).health
             fatal = [event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)]
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
-        largest = max((p.bytes_max for p in own if p.is_output), default=0) + wire.HEADER_BYTES
+        largest = max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0) + wire.HEADER_BYTES
         largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
