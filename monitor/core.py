@@ -18,16 +18,18 @@ from monitor import journal
 from monitor.design import WORLD, Action, Design, Event
 from monitor.exchange import Exchange
 from monitor.health import Decision, Health
+from monitor.images import ImageChanged
 from monitor.judge import Recheck
 from monitor.schedule import Clock, Slot, frame_length_s, plan
-from monitor.warden import Ended, Launch, Life, Warden, is_out_of_memory
+from monitor.warden import NO_BUDGET_MS, Ended, Launch, Life, Warden, is_out_of_memory
 from sandbox import linux
+from sandbox.launcher import LaunchError
 
 #: How long past a window's budget the monitor waits for the gate's own report before it blames the gate.
 GATE_GRACE_S = 0.5
-#: The budget of a window while the ``window`` wall is off.
-NO_BUDGET_S = 60.0
 _LOG_TEXT_MAX = 400
+#: What can go wrong while a life is started; the process itself reports the rest as ``Launch.failure``.
+LAUNCH_ERRORS = (LaunchError, ImageChanged, OSError)
 _REPORTS: codec.Codec[links.GateReport] = codec.Codec(links.GateReport)
 
 Tell = Callable[..., None]
@@ -108,6 +110,7 @@ class Core:
         self._page = _FrameBook()
         self.lateness_ms: dict[str, list[float]] = {p.name: [] for p in design.partitions}
         self.stop_asked = ""
+        self._is_booted = False
 
     # -- boot -------------------------------------------------------------------------------------------------
 
@@ -117,9 +120,29 @@ class Core:
             self._start(seat)
         while any(seat.launch is not None for seat in self._seats.values()):
             self._await_launches(0.05)
+            if self.stop_asked:
+                raise StopRun(self.stop_asked, is_fault=False)
+        self._is_booted = True
 
     def _start(self, seat: Seat) -> None:
-        seat.launch = self._warden.launch(seat.name, seat.epoch)
+        """Begin a life. One that cannot begin counts as one that ended, until the restart budget is spent."""
+        while True:
+            try:
+                seat.launch = self._warden.launch(seat.name, seat.epoch)
+                return
+            except LAUNCH_ERRORS as error:
+                decision = self._launch_failed(seat, str(error))
+            if decision.action is not Action.RESTART:
+                self._after_death(seat, decision)
+                return
+            seat.epoch += 1
+
+    def _launch_failed(self, seat: Seat, why: str) -> Decision:
+        """At boot, or when the world's gate fails, the device does not run; later, one partition has ended."""
+        if not self._is_booted or seat.name == WORLD:
+            raise StopRun(f"{seat.name} could not be started: {why}", is_fault=True)
+        self._page.lives.append(journal.Life(seat.name, seat.epoch, "failed"))
+        return self._rule(seat, Event.PARTITION_EXIT, f"could not be started again: {why}")
 
     def _await_launches(self, timeout_s: float) -> None:
         """Let launches advance; wait at most ``timeout_s`` for something to happen."""
@@ -140,20 +163,21 @@ class Core:
         launch = seat.launch
         assert launch is not None
         was_bound = launch.is_bound
-        launch.poll()
+        try:
+            launch.poll()
+        except LAUNCH_ERRORS as error:
+            launch.failure = str(error)
         if seat.name == WORLD and launch.is_bound and not was_bound:
             endpoint = self._warden.channel_folder(WORLD) / "gate.sock"
             self._tell(self._frame, "world_gate", WORLD, str(endpoint))
+        holes = launch.findings() if launch.is_ready and not launch.failure else []
+        if holes:
+            launch.failure = f"the live device differs from its design: {'; '.join(holes[:8])}"
         if launch.failure:
             seat.launch = None
             launch.abandon()
-            raise StopRun(f"{seat.name} could not be started: {launch.failure}", is_fault=True)
-        if launch.is_ready:
-            holes = launch.findings()
-            if holes:
-                seat.launch = None
-                launch.abandon()
-                raise StopRun(f"the live device differs from its design: {'; '.join(holes[:8])}", is_fault=True)
+            self._after_death(seat, self._launch_failed(seat, launch.failure))
+        elif launch.is_ready:
             self._settle(seat, launch)
 
     def _settle(self, seat: Seat, launch: Launch) -> None:
@@ -237,7 +261,7 @@ class Core:
             return
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
-        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_S) + GATE_GRACE_S
+        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
         seat.is_open = True
         seat.log_bytes = 0
         try:
@@ -259,6 +283,10 @@ class Core:
         timeout_s = max(until_s - time.monotonic(), 0.0)
         if any(seat.launch is not None for seat in self._seats.values()):
             timeout_s = min(timeout_s, 0.002)
+        if not self._clock.is_virtual:
+            # epoll counts whole milliseconds; select counts microseconds, and windows shall open on time.
+            select.select([self._epoll], [], [], timeout_s)
+            timeout_s = 0.0
         for descriptor, _ in self._epoll.poll(timeout_s):
             if descriptor == self._control_fd:
                 self._read_control()
@@ -440,9 +468,10 @@ class Core:
     def _kill(self, seat: Seat, received_s: float) -> None:
         life = seat.life
         assert life is not None
-        self._drain_log(seat, life)
-        self._unwatch(life)
-        self._warden.kill(life)
+        t0=time.perf_counter(); self._drain_log(seat, life)
+        t1=time.perf_counter(); self._unwatch(life)
+        t2=time.perf_counter(); self._warden.kill(life)
+        t3=time.perf_counter(); self._tell(0,"prof","",f"rule {(t0-received_s)*1e3:.2f} drain {(t1-t0)*1e3:.2f} unwatch {(t2-t1)*1e3:.2f} kill {(t3-t2)*1e3:.2f}")
         took_ms = (time.perf_counter() - received_s) * 1000
         self._warden.bury(life)
         seat.life = None

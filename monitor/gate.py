@@ -16,7 +16,7 @@ from typing import Any
 
 import zmq
 
-from ipc_schemas import codec, links, wire
+from ipc_schemas import codec, links
 from monitor import judge
 
 WINDOW_OVERRUN = "window_overrun"

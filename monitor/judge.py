@@ -141,14 +141,18 @@ class Judge:
         self._strays = 0
         self._frame = 0
         self._sequence = 0
-        self._lost_frame = -1
+        self._lost_since: int | None = None
 
     def open_window(self, frame: int, *, was_lost: bool = False) -> None:
         """Start a frame: the counters of messages and refusals begin again.
 
-        ``was_lost`` says that the window before was taken away: its late messages are dropped without blame.
+        ``was_lost`` says that the window before was taken away: its late messages, and those of the lost windows
+        right before it, are dropped without blame.
         """
-        self._lost_frame = self._frame if was_lost else -1
+        if not was_lost:
+            self._lost_since = None
+        elif self._lost_since is None:
+            self._lost_since = self._frame
         self._frame = frame
         self._strays = 0
         for state in self._ports.values():
@@ -165,7 +169,7 @@ class Judge:
         source, number, epoch, frame, sequence = wire.HEADER.unpack_from(message)
         if source != self._partition and "stamp" in walls:
             return Refused(0, SPOOFED_SENDER, "stamp", f"claims to be partition {source}")
-        if frame == self._lost_frame and epoch == self._epoch:
+        if self._lost_since is not None and self._lost_since <= frame < self._frame and epoch == self._epoch:
             self._sequence = sequence + 1
             return Refused(0, "", "late", f"of the lost window of frame {frame}")
         if "sequence" in walls and (epoch, frame, sequence) != (self._epoch, self._frame, self._sequence):

@@ -1,9 +1,9 @@
 """The seccomp filters: default deny, native architecture only, in two steps.
 
-The *launch* filter is on while the stub connects the channel and imports declared packages. The *sealed* filter
-is added before the first line of partition code, on all threads of the process; filters only ever add up. A call
-that is merely not needed fails with EPERM. A call that no honest program here makes kills the process, so that
-the monitor sees SIGSYS and knows.
+The *launch* filter is on while the stub connects the channel and imports declared packages. The *sealed*
+filter is added before the first line of partition code, on all threads of the process; filters only ever add
+up. A call that is merely not needed fails with EPERM. A call that no honest program here makes kills the
+process, so that the monitor sees SIGSYS and knows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from functools import cache
 
 import pyseccomp
 
+
+def names(text: str) -> tuple[str, ...]:
+    """The words of a text."""
+    return tuple(text.split())
+
+
 #: What Python and libzmq's running threads need.
-SEALED = (
+SEALED = names(
     "read write readv writev pread64 pwrite64 close fstat newfstatat stat lstat statx lseek access faccessat "
     "faccessat2 readlink readlinkat getcwd getdents64 openat open dup fcntl ioctl ftruncate unlink unlinkat "
     "munmap mremap brk madvise futex futex_waitv set_robust_list get_robust_list rseq restart_syscall "
@@ -25,18 +31,18 @@ SEALED = (
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname sysinfo "
     "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage sched_yield "
     "sched_getaffinity getcpu exit exit_group"
-).split()
+)
 
 #: What the launch needs besides: sockets, threads, closing what was inherited, taking the sealed filter.
-LAUNCH = (
+LAUNCH = names(
     "socket connect bind listen accept4 accept setsockopt getsockopt getsockname getpeername sendmsg recvmsg "
     "clone clone3 set_tid_address sched_setscheduler sched_getscheduler sched_getparam sched_setparam "
     "sched_get_priority_min sched_get_priority_max sched_setaffinity epoll_create1 pipe2 "
     "prctl seccomp close_range prlimit64 tgkill"
-).split()
+)
 
 #: No honest program makes these: the process dies at once.
-FATAL = (
+FATAL = names(
     "ptrace process_vm_readv process_vm_writev pidfd_open pidfd_getfd pidfd_send_signal kcmp process_madvise "
     "unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr "
     "bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl "
@@ -46,7 +52,7 @@ FATAL = (
     "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo "
     "shmget shmat shmctl semget msgget mq_open personality acct quotactl vhangup "
     "process_mrelease iopl ioperm modify_ldt fork vfork"
-).split()
+)
 
 _PR_SET_DUMPABLE = 4
 _PROT_EXEC = 4
@@ -98,15 +104,22 @@ def sealed(*, may_accept: bool = False) -> bytes:
     program.add_rule(pyseccomp.ALLOW, "mprotect", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     _allow_ioctl(program)
     program.add_rule(
-        pyseccomp.ALLOW, "prctl", pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE), pyseccomp.Arg(1, pyseccomp.EQ, 0)
+        pyseccomp.ALLOW,
+        "prctl",
+        pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE),
+        pyseccomp.Arg(1, pyseccomp.EQ, 0),
     )
     return _compiled(program)
 
 
 def _allow_ioctl(program: pyseccomp.SyscallFilter) -> None:
-    """TCGETS (Python asks it of every file it opens), FIONBIO and FIOCLEX; the upper half of the request is masked."""
+    """TCGETS (Python asks it of every file it opens), FIONBIO and FIOCLEX;
+    the upper half of the request is masked.
+    """
     for request in (0x5401, 0x5421, 0x5451):
-        program.add_rule(pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFF_FFFF, request))
+        program.add_rule(
+            pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFF_FFFF, request)
+        )
 
 
 @cache
