@@ -30,7 +30,7 @@ SEALED = names(
     "sendto recvfrom shutdown "
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname sysinfo "
     "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage sched_yield "
-    "sched_getaffinity getcpu exit exit_group"
+    "sched_getaffinity sched_getscheduler sched_getparam getcpu exit exit_group"
 )
 
 #: What the launch needs besides: sockets, threads, closing what was inherited, taking the sealed filter.
@@ -55,6 +55,7 @@ FATAL = names(
 )
 
 _PR_SET_DUMPABLE = 4
+_SCHED_OTHER = 0
 _PROT_EXEC = 4
 
 
@@ -103,6 +104,9 @@ def sealed(*, may_accept: bool = False) -> bytes:
     program.add_rule(pyseccomp.ALLOW, "mmap", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     program.add_rule(pyseccomp.ALLOW, "mprotect", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     _allow_ioctl(program)
+    # libzmq's threads confirm their ordinary scheduling class as the first thing they do, and abort if they may not;
+    # one of them may get to run only after the filter is on. No other class can be asked for.
+    program.add_rule(pyseccomp.ALLOW, "sched_setscheduler", pyseccomp.Arg(1, pyseccomp.EQ, _SCHED_OTHER))
     program.add_rule(
         pyseccomp.ALLOW,
         "prctl",
