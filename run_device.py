@@ -1,4 +1,4 @@
-"""The power button: ``python run_device.py`` runs the main job, ``python run_device.py --help`` tells the rest."""
+"""The power button: ``python run_device.py`` runs the main job; ``--help`` tells the rest."""
 
 import sys
 

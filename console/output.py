@@ -22,7 +22,9 @@ class Output:
     def __init__(self, json_file: JsonFile | None, *, is_quiet: bool) -> None:
         self._json_file = json_file
         self.is_quiet = is_quiet
-        self.console = Console(stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False)
+        self.console = Console(
+            stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False
+        )
         if not self.console.is_terminal:
             self.console.width = PIPE_WIDTH
 
