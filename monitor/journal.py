@@ -8,6 +8,7 @@ Nothing of the wall clock or the host goes in: two runs of one (design, seed, fa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -113,6 +114,7 @@ class Writer:
         """Create the file. Raises ``JournalLost``."""
         self.chain = GENESIS
         self._path = path
+        self._size = 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._write(MAGIC)
@@ -122,16 +124,24 @@ class Writer:
     def append(self, entry: Entry) -> None:
         """Add one record. Raises ``JournalLost``; what was written before stays readable."""
         payload = codec.encode(entry)
-        self.chain = hashlib.sha256(self.chain + payload).digest()
-        self._write(len(payload).to_bytes(4, "big") + payload + self.chain)
+        chain = hashlib.sha256(self.chain + payload).digest()
+        self._write(len(payload).to_bytes(4, "big") + payload + chain)
+        self.chain = chain
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            try:
+        try:
+            while view:
                 view = view[os.write(self._file, view) :]
-            except OSError as error:
-                raise JournalLost(f"{self._path}: {error.strerror}") from None
+        except OSError as error:
+            self._cut_back()
+            raise JournalLost(f"{self._path}: {error.strerror}") from None
+        self._size += len(data)
+
+    def _cut_back(self) -> None:
+        """Take half a record away: it would hide whatever can still be written after it."""
+        with contextlib.suppress(OSError):  # a file that cannot be shortened either is read up to the torn record
+            os.ftruncate(self._file, self._size)
 
     def close(self) -> None:
         """Close the file."""

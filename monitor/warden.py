@@ -34,6 +34,8 @@ GATE_LIMITS = Limits(
     cpu_ms_per_frame_max=0,
     log_bytes_per_frame_max=4096,
 )
+#: The budget of a window while the ``window`` wall is off.
+NO_BUDGET_MS = 60_000
 _HANDSHAKE_BYTES = 256
 _PIPE_BYTES = 1 << 16
 
@@ -166,7 +168,7 @@ def _last_line(log: int) -> str:
         lines = os.read(log, _PIPE_BYTES).decode("ascii", "replace").strip().splitlines()
     except BlockingIOError:
         return ""
-    import sys; print("\n".join(lines), file=sys.stderr); return f" ({lines[-1][:200]})" if lines else ""
+    return f" ({lines[-1][:200]})" if lines else ""
 
 
 def _bury(pidfd: int, group: cgroups.Group | None) -> None:
@@ -211,6 +213,7 @@ class Warden:
         self._is_root = os.geteuid() == 0
         self._staging = run_folder / "root"
         self._staging.mkdir(mode=0o711, exist_ok=True)
+        cgroups.sweep()
 
     # -- starting ---------------------------------------------------------------------------------------------
 
@@ -220,14 +223,16 @@ class Warden:
 
     def contract(self, name: str, epoch: int) -> links.GateContract:
         """What the gate of a partition (or of the world) enforces in one life."""
-        number, own = self._number(name), self.design.ports_of(name)
+        number = self._number(name)
         fatal: list[str] = []
         if name != WORLD:
             health = self.design.partition(name).health
             fatal = [event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)]
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
-        largest = max((p.bytes_max for p in own if p.is_output), default=0) + wire.HEADER_BYTES
+        if "window" not in self.walls:
+            budget_ms = NO_BUDGET_MS
+        largest = max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0) + wire.HEADER_BYTES
         largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
@@ -346,7 +351,7 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"bulkhead-{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
+        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
@@ -361,6 +366,12 @@ class Warden:
         return [f"{what}: {line}" for line in inventory.differences(nascent.pid, expected)]
 
     # -- watching and ending ----------------------------------------------------------------------------------
+
+    def signal(self, life: Life) -> None:
+        """SIGKILL to all of a life, without waiting for its end."""
+        for process in (life.process, life.gate):
+            if process is not None:
+                signal_process(process.pidfd)
 
     def kill(self, life: Life) -> float:
         """Kill a life's partition, confirm that no member is left, then its gate. Returns the seconds it took.

@@ -12,5 +12,7 @@
 - ``launcher``    the template process that forks confined processes, and its client
 - ``stub``        what a confined process does between fork and the first line of its own code
 - ``passport``    what this host can enforce, probed
+- ``trials``      the forked children that try each wall for the passport; ``trials_alone``, ``trials_spaces``
+- ``host``        the host's settings: why a wall does not stand, and the remedy
 - ``inventory``   the live process compared with what was declared
 """

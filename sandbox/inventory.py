@@ -1,7 +1,7 @@
 """The hole inventory: a live process compared with what was declared for it.
 
-Taken at every start, after a process has sealed itself and before its own code may run, from outside, by reading
-/proc. Every difference is a sentence; a device with one does not start.
+Taken at every start, after a process has sealed itself and before its own code may run, from outside, by
+reading /proc. Every difference is a sentence; a device with one does not start.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def _thread(fields: dict[str, str], expected: Expected) -> list[str]:
     if "nnp" in walls and fields.get("NoNewPrivs") != "1":
         found.append("can gain new privileges")
     if "caps" in walls:
-        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            if int(fields.get(name, "0"), 16) != 0:
-                found.append(f"holds capabilities: {name} is {fields[name]}")
+        names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+        held = [name for name in names if int(fields[name], 16) != 0]
+        found += [f"holds capabilities: {name} is {fields[name]}" for name in held]
     if "uid" in walls:
         for name in ("Uid", "Gid"):
             ids = set(fields[name].split())
@@ -122,7 +122,11 @@ def declared_mounts(expected: Expected) -> frozenset[str]:
     points = {"/", "/dev/null", rootfs.CHANNEL_DIR}
     for path in rootfs.interpreter_paths():
         points.add(path)
-        points |= {f"{path}/{hidden}" for hidden in ("site-packages", "dist-packages") if os.path.isdir(f"{path}/{hidden}")}
+        points |= {
+            f"{path}/{hidden}"
+            for hidden in ("site-packages", "dist-packages")
+            if os.path.isdir(f"{path}/{hidden}")
+        }
     points |= set(rootfs.package_paths(("zmq", "msgspec", *expected.packages)))
     if expected.has_scratch:
         points.add(rootfs.SCRATCH_DIR)

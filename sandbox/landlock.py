@@ -1,7 +1,7 @@
 """Landlock: rules on files, TCP, abstract sockets and signals that a process puts on itself.
 
-Source: linux/Documentation/userspace-api/landlock.rst. Works without privilege (needs no_new_privs). ABI 1 knows
-files, 4 TCP, 6 abstract sockets and signals; ``abi`` tells what this kernel has.
+Source: linux/Documentation/userspace-api/landlock.rst. Works without privilege (needs no_new_privs). ABI 1
+knows files, 4 TCP, 6 abstract sockets and signals; ``abi`` tells what this kernel has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import os
 
 from sandbox import linux
 
+#: The versions from which TCP rules, and scopes of abstract sockets and signals, are known.
+ABI_TCP = 4
+ABI_SCOPES = 6
 _READ_FILE = 1 << 2
 _WRITE_FILE = 1 << 1
 _READ_DIR = 1 << 3
@@ -45,17 +48,20 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()) -> int:
+def restrict(
+    readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()
+) -> int:
     """Confine the calling thread and its later children. Returns the ABI version used.
 
-    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed. Raises ``OSError`` where Landlock is missing.
+    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed.
+    Raises ``OSError`` where Landlock is missing.
     """
     version = abi()
     if version == 0:
         raise OSError(38, "Landlock is not available")
     files = _ALL_BY_ABI[max(known for known in _ALL_BY_ABI if known <= version)]
-    attr = _RulesetAttr(files, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attr = _RulesetAttr(files, 3 if version >= ABI_TCP else 0, 3 if version >= ABI_SCOPES else 0)
+    size = 24 if version >= ABI_SCOPES else 16 if version >= ABI_TCP else 8
     ruleset = linux.syscall("landlock_create_ruleset", ctypes.byref(attr), size, 0)
     try:
         for path in readable:

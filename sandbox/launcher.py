@@ -1,7 +1,7 @@
 """The one place that creates a confined process: the client of the template process.
 
-``Launcher.start`` sends an order and returns a ``Nascent``, whose ``life`` socket brings the process's pidfd and
-its stages. The caller polls it; nothing here blocks but the start of the template itself.
+``Launcher.start`` sends an order and returns a ``Nascent``, whose ``life`` socket brings the process's pidfd
+and its stages. The caller polls it; nothing here blocks but the start of the template itself.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Launcher:
             answer = b""
         if answer != b"ready":
             raise LaunchError(
-                "the template process did not start; run python -c 'import zmq, msgspec, pyseccomp' to see why"
+                "the template process did not start; run python -c 'import zmq, msgspec, pyseccomp'"
             )
         self._control.settimeout(10.0)
         self._is_ready = True

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import resource
 
-#: What the interpreter, libzmq's two threads and their stacks map before partition code runs, with room to spare.
-#: A partition's ``memory`` limit counts from here. RLIMIT_AS counts reserved address space, not use.
+#: What the interpreter, libzmq's two threads and their stacks map before partition code runs, with room to
+#: spare. A partition's ``memory`` limit counts from here. RLIMIT_AS counts reserved address space, not use.
 BASE_ADDRESS_SPACE_BYTES = 320 << 20
 
 
 def apply(memory_bytes_max: int, files_max: int, file_bytes_max: int, cpu_s_max: int = 0) -> None:
     """Set hard limits on address space, descriptors, file size, core dumps and locked memory.
 
-    ``RLIMIT_NPROC`` is left out: it counts per user id and is void for root, so the ``pidscg`` and ``seccomp``
-    walls bound processes instead.
+    ``RLIMIT_NPROC`` is left out: it counts per user id and is void for root, so the ``pidscg`` and
+    ``seccomp`` walls bound processes instead.
     """
     pairs = [
         (resource.RLIMIT_AS, BASE_ADDRESS_SPACE_BYTES + memory_bytes_max),

@@ -35,6 +35,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -151,7 +152,8 @@ def drop_bounding_set() -> None:
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            return  # the kernel knows fewer capabilities, or we may not drop: the inventory reads what is left
+            # The kernel knows fewer capabilities, or we may not drop: the inventory reads what is left.
+            return
 
 
 def drop_capabilities() -> None:

@@ -1,9 +1,10 @@
 """An empty read-only root file system with only what a process needs.
 
 The root is a fresh tmpfs in the process's own mount namespace. Into it come: the image (written from the
-verified bytes, not linked to the disk), the interpreter's standard library and the named packages (bind mounts,
-read-only, at the paths the running interpreter already knows), ``/dev/null``, the channel directory, and a
-bounded scratch tmpfs where the design grants one. Then the old root is detached and the new one made read-only.
+verified bytes, not linked to the disk), the interpreter's standard library and the named packages (bind
+mounts, read-only, at the paths the running interpreter already knows), ``/dev/null``, the channel directory,
+and a bounded scratch tmpfs where the design grants one. Then the old root is detached and the new one made
+read-only.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
     for name in packages:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise PackageMissing(f"package {name!r} is not installed; install it, or take it out of device.toml")
+            raise PackageMissing(
+                f"package {name!r} is not installed; install it, or take it out of device.toml"
+            )
         origin = Path(spec.origin)
         paths.append(str(origin.parent if spec.submodule_search_locations else origin))
     return tuple(dict.fromkeys(paths))
@@ -49,11 +52,13 @@ def interpreter_paths() -> tuple[str, ...]:
 def build(staging: str, image: dict[str, bytes], packages: tuple[str, ...]) -> None:
     """Build the root under ``staging``, an existing empty folder. Needs a mount namespace of its own."""
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount("tmpfs", staging, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={ROOT_BYTES_MAX},mode=755")
+    linux.mount(
+        "tmpfs", staging, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={ROOT_BYTES_MAX},mode=755"
+    )
     write_image(staging + IMAGE_DIR, image)
     _device_null(staging)
     for path in interpreter_paths():
-        _bind(path, staging + path)
+        bind(path, staging + path)
         for hidden in ("site-packages", "dist-packages"):
             if os.path.isdir(f"{path}/{hidden}"):
                 linux.mount("tmpfs", f"{staging}{path}/{hidden}", "tmpfs", _READ_ONLY, "size=4k,mode=755")
@@ -77,24 +82,27 @@ def write_image(folder: str, image: dict[str, bytes]) -> None:
             out.write(content)
 
 
-def _bind(source: str, target: str) -> None:
+def bind(source: str, target: str) -> None:
+    """Show ``source``, a folder or a file, read-only at ``target``."""
     if os.path.isdir(source):
         os.makedirs(target, mode=0o755, exist_ok=True)
     else:
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     linux.mount(source, target, "", linux.MS_BIND)
-    linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | _READ_ONLY)
+    # Inside a user namespace the kernel refuses a remount that would allow programs where the host does not.
+    noexec = linux.MS_NOEXEC if os.statvfs(source).f_flag & os.ST_NOEXEC else 0
+    linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | _READ_ONLY | noexec)
 
 
 def _bind_over(source: str, target: str) -> None:
-    """As ``_bind``, where the target may lie inside a folder that was mounted read-only before."""
+    """As ``bind``, where the target may lie inside a folder that was mounted read-only before."""
     try:
-        _bind(source, target)
+        bind(source, target)
     except OSError:
         parent = os.path.dirname(target)
         linux.mount("", parent, "", linux.MS_REMOUNT | linux.MS_NOSUID | linux.MS_NODEV, "size=4k,mode=755")
-        _bind(source, target)
+        bind(source, target)
         linux.mount("", parent, "", linux.MS_REMOUNT | _READ_ONLY, "size=4k,mode=755")
 
 
@@ -103,8 +111,8 @@ def add_channel(staging: str, channel: str, *, writable: bool) -> None:
     target = staging + CHANNEL_DIR
     os.makedirs(target, mode=0o755, exist_ok=True)
     linux.mount(channel, target, "", linux.MS_BIND)
-    if not writable:
-        linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | _READ_ONLY | linux.MS_NOEXEC)
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | (0 if writable else linux.MS_RDONLY)
+    linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | flags)
 
 
 def add_scratch(staging: str, bytes_max: int, owner_id: int) -> None:

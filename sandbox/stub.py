@@ -1,18 +1,21 @@
-"""What a confined process does between fork and the first line of its own code: raise every wall around itself.
+"""What a confined process does between fork and the first line of its own code: raise every wall around
+itself.
 
-The order is forced. Mounts need the capabilities that are dropped next; Landlock and no_new_privs bind one thread
-and what it starts, so they come before libzmq's threads; the channel is connected while sockets are still
-allowed; the sealed filter then covers all threads. Last the process reports that it is sealed, the monitor takes
-its inventory, and only a ``go`` lets partition code run.
+The order is forced. Mounts need the capabilities that are dropped next; Landlock and no_new_privs bind one
+thread and what it starts, so they come before libzmq's threads; the channel is connected while sockets are
+still allowed; the sealed filter then covers all threads. Last the process reports that it is sealed, the
+monitor takes its inventory, and only a ``go`` lets partition code run.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import resource
 import socket
 import sys
+import time
 import types
 
 import zmq
@@ -21,18 +24,20 @@ from ipc_schemas import codec, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
-_HIGH_FD = 100
+#: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
+_HIGH_FD = 40
+REAPER_TIMEOUT_S = 5.0
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
 #: Exit status after an exception in partition code.
 EXIT_CRASH = 70
 
 #: Standard extension modules that code may import once no new executable memory can be mapped.
-_PRELOADED = (
+_PRELOADED = syscalls.names(
     "_bisect _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _pickle _posixshmem "
     "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
     "fcntl grp math mmap resource select unicodedata zlib"
-).split()
+)
 _PRELOADED_PURE = ("dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
 
 
@@ -42,7 +47,8 @@ def warm_up() -> None:
         try:
             importlib.import_module(name)
         except ImportError:
-            continue  # not every build of Python has every module; what is missing cannot be imported inside either
+            # Not every build of Python has every module; what is missing cannot be imported inside either.
+            continue
     syscalls.launch()
     syscalls.sealed()
 
@@ -58,7 +64,6 @@ def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -
         if sync.recv(1) != b"a":
             os._exit(1)
         sync.close()
-        linux.die_with_parent()
         linux.set_name(order.name)
         _place_descriptors(descriptors, frozenset(order.walls))
         if order.role != "gate":
@@ -81,7 +86,14 @@ def _place_descriptors(descriptors: list[int], walls: frozenset[str]) -> None:
     """Life, payload and link at fixed numbers, the log as standard output and error, all else closed."""
     life, log, payload, link = (os.dup2(fd, _HIGH_FD + i) for i, fd in enumerate(descriptors))
     null = os.open("/dev/null", os.O_RDWR)
-    for source, target in ((null, 0), (log, 1), (log, 2), (life, LIFE_FD), (payload, PAYLOAD_FD), (link, LINK_FD)):
+    for source, target in (
+        (null, 0),
+        (log, 1),
+        (log, 2),
+        (life, LIFE_FD),
+        (payload, PAYLOAD_FD),
+        (link, LINK_FD),
+    ):
         os.dup2(source, target, inheritable=False)
     if "fds" in walls:
         linux.close_descriptors_except((0, 1, 2, LIFE_FD, PAYLOAD_FD, LINK_FD))
@@ -100,6 +112,8 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     is_root = os.geteuid() == 0
     is_gate = order.role == "gate"
     identity.new_session(walls)
+    if "utsns" in walls:
+        socket.sethostname(order.name)
     if "mntns" in walls:
         _build_root(order, payload, is_gate=is_gate)
         image_root = rootfs.IMAGE_DIR
@@ -112,9 +126,13 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
+    # Only now: a change of user clears the tie to the parent. One that died in between never sends "go".
+    linux.die_with_parent()
     if "dumpable" in walls:
-        linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the inventory reads /proc/PID; closed again before partition code
-    os.umask(0 if is_gate else 0o077)  # the partition, another user, must be able to connect to the gate's socket
+        # The inventory reads /proc/PID; closed again before partition code.
+        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    # The partition, another user, must be able to connect to the gate's socket.
+    os.umask(0 if is_gate else 0o077)
     if "landlock" in walls:
         _landlock(order, image_root, is_gate=is_gate)
     if "seccomp" in walls:
@@ -165,15 +183,15 @@ def _become_program(
         program.main(Cell(order, payload, life, image_root))
     except MemoryError:
         os._exit(EXIT_MEMORY)
-    except KeyboardInterrupt:
-        os._exit(EXIT_CRASH)
-    except Exception as error:
+    except SystemExit as leaving:
+        os._exit(leaving.code if isinstance(leaving.code, int) else EXIT_CRASH)
+    except BaseException as error:  # the template's loop, whose frames are below, must never run here
         _last_words(error)
         os._exit(EXIT_CRASH)
     os._exit(0)
 
 
-def _last_words(error: Exception) -> None:
+def _last_words(error: BaseException) -> None:
     try:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
@@ -195,7 +213,9 @@ def _use_image(image_root: str) -> None:
 
 
 class Cell:
-    """What the program in a confined process is handed: its channel, its payload, and the last step of sealing."""
+    """What the program in a confined process is handed:
+    its channel, its payload, and the last step of sealing.
+    """
 
     def __init__(
         self, order: links.LaunchOrder, payload: links.Payload, life: socket.socket, image_root: str
@@ -230,14 +250,34 @@ class Cell:
     def pair(self, **options: int) -> zmq.Socket[bytes]:
         """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""
         context = zmq.Context(io_threads=1)
-        context.set(zmq.MAX_SOCKETS, 4)
+        context.set(zmq.MAX_SOCKETS, 2)
         channel = context.socket(zmq.PAIR)
+        _await_reaper(context)
         channel.linger = 0
         channel.setsockopt(zmq.HANDSHAKE_IVL, 1_000)
         channel.setsockopt(zmq.RECONNECT_IVL, -1)
         for name, value in options.items():
             channel.setsockopt(getattr(zmq, name.upper()), value)
         return channel
+
+
+def _await_reaper(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Wait until libzmq's reaper thread has started: a thread that starts under the sealed filter aborts.
+
+    The context holds two sockets, so a third can be made only when the reaper has buried the second. That the
+    other thread has started shows in the message that it carries before the process seals itself.
+    """
+    context.socket(zmq.PAIR).close(0)
+    deadline_s = time.monotonic() + REAPER_TIMEOUT_S
+    while True:
+        try:
+            context.socket(zmq.PAIR).close(0)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EMFILE or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.000_2)
+        else:
+            return
 
 
 def peak_memory_bytes() -> int:

@@ -1,13 +1,15 @@
-"""The template process: has the interpreter and libraries loaded, holds no secret, and forks confined processes.
+"""The template process: has the interpreter and libraries loaded, holds no secret, and forks confined
+processes.
 
 Run as ``python -m sandbox.template FD`` by the monitor. One request at a time comes over the socket ``FD``: a
-``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is gone
-when the second, the first process of the new ones, goes on: the kernel then hands the second to the monitor (a
-child subreaper), which can watch, kill and reap it, and whose death kills it.
+``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is
+gone when the second, the first process of the new ones, goes on: the kernel then hands the second to the
+monitor (a child subreaper), which can watch, kill and reap it, and whose death kills it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -30,7 +32,10 @@ def main() -> None:
     stub.warm_up()
     gc.collect()
     gc.freeze()
-    control.send(b"ready")
+    try:
+        control.send(b"ready")
+    except BrokenPipeError:
+        return  # the monitor was stopped before it could switch anything on
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, _DESCRIPTORS)
         if not request:
@@ -54,13 +59,16 @@ def _launch(order: links.LaunchOrder, descriptors: list[int]) -> None:
         if ours.recv(1) == b"u" and "userns" in order.walls:
             namespaces.write_id_map(first, order.outer_uid)
         ours.send(b"m")
-        os.waitpid(first, 0)
-        ours.send(b"a")
     except OSError as error:
+        ours.close()  # so that the first child gives up
         os.waitpid(first, 0)
-        _tell(descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}"))
-    finally:
-        ours.close()
+        _tell(
+            descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}")
+        )
+        return
+    os.waitpid(first, 0)
+    with ours, contextlib.suppress(OSError):  # the process was killed meanwhile, or never came to be
+        ours.send(b"a")
 
 
 def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -> None:
@@ -79,17 +87,25 @@ def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.
         if child == 0:
             stub.run(order, descriptors, sync)
             os._exit(0)
-        pidfd = os.pidfd_open(child)
-        with socket.socket(fileno=os.dup(life)) as channel:
-            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
+        _announce(life, child)
     except OSError as error:
         _tell(life, links.Failed(f"{order.name}: {error}"))
         os._exit(1)
     os._exit(0)
 
 
-def _tell(life: int, sign: links.LifeSign) -> None:
+def _announce(life: int, child: int) -> None:
+    """Hand the child's pidfd to the monitor; if it does not want it any more, there shall be no child."""
+    pidfd = os.pidfd_open(child)
     with socket.socket(fileno=os.dup(life)) as channel:
+        try:
+            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
+        except BrokenPipeError:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _tell(life: int, sign: links.LifeSign) -> None:
+    with socket.socket(fileno=os.dup(life)) as channel, contextlib.suppress(BrokenPipeError):
         channel.send(codec.encode(sign))
 
 

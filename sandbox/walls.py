@@ -1,7 +1,7 @@
 """The names of all walls. A wall is one named protection that an experiment can switch off.
 
-Operating-system walls are raised by this room around a process; policing walls by gates and the monitor around
-messages. ``needs`` names walls without which one cannot stand for an unprivileged user.
+Operating-system walls are raised by this room around a process; policing walls by gates and the monitor
+around messages. ``needs`` names walls without which one cannot stand for an unprivileged user.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def parse_without(text: str) -> frozenset[str]:
 
 
 def standing(without: frozenset[str], *, is_root: bool) -> frozenset[str]:
-    """The walls that can still stand when those in ``without`` do not: what needs a missing one falls with it."""
+    """The walls that can still stand when those in ``without`` do not:
+    what needs a missing one falls with it.
+    """
     up = ALL - without
     while True:
         fallen = {name for name in up if not is_root and any(need not in up for need in WALLS[name].needs)}

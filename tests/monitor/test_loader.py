@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import loader
+from monitor import channels, loader
 from monitor.design import WORLD, Design, DesignError, Event, OnStale, PortKind, SafetyClass
 from monitor.loader import load_design, load_schemas
 
@@ -73,7 +73,11 @@ def test_the_reference_design_is_read_as_written(folder: Path) -> None:
     assert (transfer.number, transfer.safety_class, transfer.is_networked) == (2, SafetyClass.A, True)
     assert therapy.image == folder.parent.parent / "partitions" / "therapy"
     assert therapy.limits.memory_bytes_max == 256 * 1024 * 1024
-    assert (therapy.packages, therapy.config, transfer.config) == (("cryptography",), "prescription", None)
+    assert (therapy.packages, therapy.config, transfer.config) == (
+        ("cryptography", "_cffi_backend"),
+        "prescription",
+        None,
+    )
     assert therapy.walls == WALLS
     assert set(therapy.health) == set(Event)
     assert design.window_of("transfer").offset_ms == 1_000
@@ -596,5 +600,5 @@ def test_any_bytes_in_the_file_are_a_design_or_refused(
 
 
 def test_the_limits_of_this_test_are_those_of_the_loader() -> None:
-    assert (loader.PARTITIONS_MAX, loader.PORTS_MAX, loader.PORTS_PER_PARTITION_MAX) == (64, 512, 128)
+    assert (loader.PARTITIONS_MAX, channels.PORTS_MAX, channels.PORTS_PER_PARTITION_MAX) == (64, 512, 128)
     assert WORLD == "world"
