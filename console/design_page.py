@@ -38,7 +38,7 @@ def closing(design: Design, findings: Sequence[Finding]) -> Text:
 
 
 def rules_table(findings: Sequence[Finding]) -> Table:
-    """Every rule with pass or fail, its sentence and its source."""
+    """Every rule with pass or fail and its sentence; where it fails, with its source too."""
     broken = {finding.rule for finding in findings}
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column("verdict", no_wrap=True)
@@ -47,7 +47,7 @@ def rules_table(findings: Sequence[Finding]) -> Table:
         failed = rule.name in broken
         verdict = Text("FAIL" if failed else "pass", style="bold red" if failed else "green")
         text = Text(f"{rule.name}  ", style="bold").append(rule.statement, "default")
-        table.add_row(verdict, text.append(f"  [{rule.source}]", "dim"))
+        table.add_row(verdict, text.append(f"  [{rule.source}]", "dim") if failed else text)
     return table
 
 

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from console import (
+    VERSION,
     as_json,
     catalogue_page,
     design_page,
@@ -97,19 +98,30 @@ def tell(
 ) -> int:
     """Four runs of one day, watched and judged."""
     keep = kept_in(given["keep"], stories.RUNS)
+    output.show(opening(design, passport_page.stamps(design, frozenset())))
     plan = Plan(given["design"], frames, given["seed"], given["patient"], accept_degraded=given["degraded"])
     subject = Subject(design, plan.patient, plan.seed, frames, len(schedule))
     with view_for(output.console, subject, STORY_RUNS, is_quiet=output.is_quiet, is_paced=True) as view:
-        found = stories.tell(plan, schedule, view.begin, keep)
+        found = stories.tell(plan, schedule, view.begin, keep, needs_harm=verb == "story")
     status = failures.HELD if found.held else failures.NOT_HELD
     output.show(
         verdict_page.page(
             found, output.page_width, is_ascii=output.is_ascii, has_colour=output.has_colour, keep=keep
         )
     )
-    output.verdict(verdict_page.closing(found))
+    output.verdict(verdict_page.in_one_line(found))
     output.write_json(as_json.story(found, verb, status))
     return status
+
+
+def opening(design: Design, stamps: Sequence[passport_page.Stamp]) -> Group:
+    """Before anything is switched on: the design is sound, and this is what the host enforces."""
+    name = Text(f"Bulkhead {VERSION}  ", style="bold")
+    return Group(
+        name.append_text(design_page.closing(design, ())),
+        passport_page.summary(stamps),
+        Text(),
+    )
 
 
 def attack(output: Output, given: Mapping[str, Any]) -> int:

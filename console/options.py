@@ -158,7 +158,7 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
                 f"{text}: the run ends before that; say earlier, as {one.attack_id}@00:30, or more --days"
             )
         schedule.append(one)
-    return catalogue.with_spans(schedule)
+    return catalogue.with_spans(schedule) if schedule else []
 
 
 def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:

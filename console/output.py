@@ -57,8 +57,15 @@ class Output:
 
     def show(self, page: RenderableType) -> None:
         """A page for people; nothing when quiet."""
-        if not self.is_quiet:
+        if self.is_quiet:
+            return
+        if self.console.is_terminal:
             self.console.print(page, width=self.page_width)
+            return
+        with self.console.capture() as captured:
+            self.console.print(page, width=self.page_width)
+        lines = (line.rstrip() for line in captured.get().split("\n"))
+        self.console.out("\n".join(lines), end="", highlight=False)
 
     def verdict(self, line: RenderableType) -> None:
         """The one line that even quiet prints."""

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -35,22 +34,21 @@ class Stamp:
 
 
 def stamps(design: Design, without: frozenset[str]) -> list[Stamp]:
-    """Probe this host. A wall that the probe does not speak of is unavailable: unknown is never a pass."""
-    entries: dict[str, Any] = {entry.wall: entry for entry in passport.probe()}
+    """Probe this host, which takes tens of milliseconds."""
+    probed = passport.probe()
     found = []
     for wall in walls.WALLS.values():
-        entry = entries.get(wall.name)
-        is_available = bool(entry and entry.is_available)
-        state = "off" if wall.name in without else "enforced" if is_available else "unavailable"
+        entry = probed[wall.name]
+        state = "off" if wall.name in without else "enforced" if entry.is_available else "unavailable"
         required = tuple(p.name for p in design.partitions if wall.name in p.walls)
         found.append(
             Stamp(
                 wall.name,
                 wall.keeps,
                 state,
-                getattr(entry, "mechanism", ""),
-                getattr(entry, "reason", "") if entry else "the probe did not look at it",
-                getattr(entry, "remedy", ""),
+                entry.mechanism,
+                entry.reason,
+                entry.remedy,
                 wall.root_only,
                 required,
             )
@@ -76,6 +74,22 @@ def sentence(found: Sequence[Stamp]) -> Text:
     if missing:
         text.append(f"  DEGRADED: without {', '.join(stamp.wall for stamp in missing)}", "bold yellow")
     return text
+
+
+def summary(found: Sequence[Stamp]) -> Group:
+    """The passport in a few lines: walls by state, and for what is unavailable why and what to do."""
+    enforced = " ".join(stamp.wall for stamp in found if stamp.state == "enforced")
+    lines = [
+        Text("  ".join(f"{name}: {value}" for name, value in host_facts().items()), style="dim"),
+        sentence(found),
+        Text(f"  {enforced}", style="dim"),
+    ]
+    lines += [
+        Text(f"  {stamp.wall} unavailable: ", style="bold yellow").append(_why(stamp), "yellow")
+        for stamp in found
+        if stamp.state == "unavailable"
+    ]
+    return Group(*lines)
 
 
 def host_facts() -> dict[str, str]:
@@ -112,7 +126,9 @@ def _what(stamp: Stamp) -> Text:
     if stamp.state == "off":
         text.append("; left out, as asked", "dim")
     if stamp.state == "unavailable":
-        why = stamp.reason or ("only root can raise it" if stamp.root_only else "no reason was given")
-        remedy = stamp.remedy or ("run as root" if stamp.root_only else "")
-        text.append(f"\n{why}" + (f"; {remedy}" if remedy else ""), "yellow")
+        text.append(f"\n{_why(stamp)}", "yellow")
     return text
+
+
+def _why(stamp: Stamp) -> str:
+    return "; ".join(words for words in (stamp.reason, stamp.remedy) if words)

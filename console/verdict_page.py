@@ -66,6 +66,12 @@ def closing(story: Story) -> Text:
     return text
 
 
+def in_one_line(story: Story) -> Text:
+    """``closing``, and the first reason if it did not hold."""
+    text = closing(story)
+    return text.append(f"; {story.problems[0]}") if story.problems else text
+
+
 def _headline(story: Story) -> Iterator[Text]:
     yield closing(story)
     seen = walls_seen(story.attacked.record.notes)
