@@ -78,9 +78,8 @@ def cli(context: click.Context, /, **given: Any) -> int:
         return _do(jobs.story, given)
     for name in given:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"options stand after the verb: write {context.invoked_subcommand} --...", context
-            )
+            verb = context.invoked_subcommand
+            raise click.UsageError(f"options stand after the verb: {verb} --{name} VALUE", context)
     return failures.HELD
 
 

@@ -38,7 +38,7 @@ class Filter:
         return self.partition in ("", sender) and self.port in ("", full_name, name)
 
     def takes_partition(self, name: str) -> bool:
-        """Whether refusals, rulings and lives of this partition are shown; never when only a port is wanted."""
+        """Whether refusals, rulings and lives of this partition are shown; not when a port is asked for."""
         return not self.port and self.partition in ("", name)
 
 

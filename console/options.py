@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from console.failures import Refused, sentence_of
+from console.failures import Refused
 from faults import catalogue
 from faults.catalogue import Injection
 from monitor.design import Design
@@ -61,7 +61,9 @@ class JsonFile:
             handle, draft = tempfile.mkstemp(prefix=".bulkhead-", suffix=".json", dir=self._path.parent)
             os.close(handle)
         except OSError as error:
-            raise Refused(f"--json {name}: cannot be written: {sentence_of(error)}") from None
+            raise Refused(
+                f"--json {name}: cannot be written: {error.strerror}; name a file in a folder that can"
+            ) from None
         self._draft = Path(draft)
 
     def write(self, text: str) -> None:
@@ -168,7 +170,7 @@ def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"--keep {folder}: cannot be made: {sentence_of(error)}") from None
+        raise Refused(f"--keep {folder}: cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refused(f"--keep {folder}: cannot be written to; name another folder")
     for name in names:

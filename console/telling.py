@@ -80,8 +80,6 @@ def lines_of(note: links.Note) -> list[Line]:
         case "booted":
             seconds = _number(note, "boot_ms") / 1000
             return [Line(0, "device", f"the device is up after {seconds:.1f} s: {note.text}")]
-        case "refused":
-            return [Line(note.frame, "bad", f"the device is refused: {note.text}")]
         case "end":
             kind = "bad" if note.facts.get("is_fault") else "device"
             return [Line(note.frame, kind, f"the run ends: {note.text}")]
