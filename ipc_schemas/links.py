@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from ipc_schemas import wire
+
 _Meta = msgspec.Meta
 Count = Annotated[int, _Meta(ge=0, le=0xFFFF_FFFF)]
 Size = Annotated[int, _Meta(ge=0, le=1 << 40)]
@@ -80,6 +82,11 @@ class PortContract(Link, frozen=True):
     bytes_max: Count
     messages_max: Count
     rejections_max: Count
+
+
+def payload_bytes_max(port: PortContract) -> int:
+    """The largest payload of one ZeroMQ message on ``port``: a message or, where they are allowed, a batch."""
+    return port.bytes_max if port.messages_max <= wire.SINGLES_MAX else max(port.bytes_max, wire.BATCH_BYTES_MAX)
 
 
 class GateContract(Link, frozen=True):

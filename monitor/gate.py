@@ -20,6 +20,7 @@ from ipc_schemas import codec, links
 from monitor import judge
 
 _DETAILS_MAX = 64
+_ORDER_BYTES_MAX = 17 << 20
 
 
 def main(cell: Any) -> None:
@@ -65,11 +66,13 @@ class Gate:
 
     def serve(self) -> None:
         """One window after another, until the monitor closes the link."""
+        # One buffer for all orders: a fresh one of that size for each would be mapped and unmapped every time.
+        buffer = memoryview(bytearray(_ORDER_BYTES_MAX))
         while True:
-            request = self._link.recv(16 << 20)
-            if not request:
+            length = self._link.recv_into(buffer)
+            if not length:
                 return
-            order = self._orders.decode_loosely(request)
+            order = self._orders.decode_loosely(buffer[:length])
             self._mind.open_window(order.frame, was_lost=self._was_lost)
             ended_by = self._window(order)
             self._was_lost = ended_by == judge.WINDOW_OVERRUN
@@ -92,6 +95,8 @@ class Gate:
                 return judge.WINDOW_OVERRUN
             if type(verdict) is judge.Admitted:
                 self._admit(order.frame, verdict)
+            elif type(verdict) is judge.Run:
+                self._admit_run(order.frame, verdict)
             elif type(verdict) is judge.Closed:
                 return ""
             elif type(verdict) is judge.Refused:
@@ -106,7 +111,15 @@ class Gate:
             self._refuse(judge.Refused(admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"))
             return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
-        self._bytes += len(admitted.payload) + 8
+        self._count_bytes(frame, len(admitted.payload) + 8)
+
+    def _admit_run(self, frame: int, run: judge.Run) -> None:
+        self._batches.setdefault(run.port, []).extend(run.payloads)
+        self._count_bytes(frame, sum(map(len, run.payloads)) + 8)
+
+    def _count_bytes(self, frame: int, size: int) -> None:
+        """Report in between when the next report would become too large."""
+        self._bytes += size
         if self._bytes > links.REPORT_BYTES_MAX // 2:
             self._report(frame, is_last=False, ended_by="")
 

@@ -11,6 +11,8 @@ over. The rules, in the order in which they are tried:
 6. ``rate``       the port's messages of this frame are within its contract
 7. ``schema``, ``range``, ``canonical``   the payload is the one canonical encoding of a value of the port's type
 
+A batch goes through the same rules as its messages would one by one, but stands or falls as one.
+
 A refusal names the event it stands for and a reason. Whoever asked acts on it; nothing here does.
 """
 
@@ -43,6 +45,13 @@ class Admitted(NamedTuple):
     payload: bytes
 
 
+class Run(NamedTuple):
+    """The messages of a batch to pass on, all on ``port``, in their canonical bytes and in order."""
+
+    port: int
+    payloads: list[bytes]
+
+
 class Refused(NamedTuple):
     """A message not to pass on. ``port`` is 0 where none of the sender's ports was named."""
 
@@ -56,16 +65,19 @@ class Closed(NamedTuple):
     """The partition has closed its window."""
 
 
-Verdict = Admitted | Refused | Closed
+Verdict = Admitted | Run | Refused | Closed
 _CLOSED = Closed()
+#: The walls behind rules 4 and 7: while they stand, a batch is read as one.
+_READING = frozenset(("size", "schema", "range", "canonical"))
 
 
 class _PortState:
-    __slots__ = ("contract", "decode", "messages", "refusals")
+    __slots__ = ("contract", "decode", "messages", "refusals", "split")
 
-    def __init__(self, contract: links.PortContract, decode: Any) -> None:
+    def __init__(self, contract: links.PortContract, message_type: type[msgspec.Struct], walls: frozenset[str]) -> None:
         self.contract = contract
-        self.decode = decode
+        self.decode = reader(message_type, walls)
+        self.split = batch_reader(message_type, walls)
         self.messages = 0
         self.refusals = 0
 
@@ -83,6 +95,22 @@ def reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
     if "canonical" not in walls:
         return lambda payload: (one.decode_loosely(payload), payload)[1]
     return lambda payload: (one.decode(payload), payload)[1]
+
+
+def batch_reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
+    """As ``reader``, from the payload of a batch to the list of what to pass on."""
+    if walls >= _READING:
+        return codec.Codec(message_type).split_batch
+    decode = reader(message_type, walls)
+
+    def split(batch: bytes) -> list[bytes]:
+        try:
+            payloads = codec.split_any_batch(batch)
+        except Exception as error:
+            raise codec.Refused("schema", f"not an array of messages ({type(error).__name__})") from None
+        return [decode(payload) for payload in payloads]
+
+    return split
 
 
 def _any_reencoded(payload: bytes) -> bytes:
@@ -109,11 +137,11 @@ class Judge:
         self._partition = contract.partition
         self._epoch = contract.epoch
         self._ports = {
-            port.number: _PortState(port, reader(message_types[port.message], self._walls)) for port in contract.ports
+            port.number: _PortState(port, message_types[port.message], self._walls) for port in contract.ports
         }
         own = [port for port in contract.ports if port.owner == contract.partition]
         self._own = frozenset(port.number for port in own)
-        self._message_bytes_max = wire.HEADER_BYTES + max((port.bytes_max for port in own), default=0)
+        self._message_bytes_max = wire.HEADER_BYTES + max((links.payload_bytes_max(port) for port in own), default=0)
         self._strays_max = max((port.rejections_max for port in own), default=0)
         self._strays = 0
         self._frame = 0
@@ -154,10 +182,13 @@ class Judge:
         self._sequence += 1
         if number == wire.PORT_CLOSE and len(message) == wire.HEADER_BYTES:
             return _CLOSED
+        is_batch = number >= wire.BATCH
+        number &= ~wire.BATCH
         state = self._ports.get(number)
         if state is None or (number not in self._own and "route" in walls):
             return Refused(0, BAD_MESSAGE, "route", f"port {number} is no output port of this partition")
-        return self._judge_payload(state, message[wire.HEADER_BYTES :])
+        judge_payload = self._judge_batch if is_batch else self._judge_payload
+        return judge_payload(state, message[wire.HEADER_BYTES :])
 
     def _judge_payload(self, state: _PortState, payload: bytes) -> Verdict:
         contract = state.contract
@@ -172,6 +203,29 @@ class Judge:
             return Admitted(contract.number, state.decode(payload))
         except codec.Refused as refusal:
             return Refused(contract.number, BAD_MESSAGE, refusal.reason, refusal.detail)
+
+    def _judge_batch(self, state: _PortState, batch: bytes) -> Verdict:
+        contract, walls = state.contract, self._walls
+        if contract.messages_max <= wire.SINGLES_MAX and "rate" in walls:
+            detail = f"a batch on a port for at most {contract.messages_max} messages of a frame"
+            return Refused(contract.number, RATE_EXCEEDED, "rate", detail)
+        if len(batch) > wire.BATCH_BYTES_MAX and "size" in walls:
+            detail = f"{len(batch)} bytes in a batch, at most {wire.BATCH_BYTES_MAX}"
+            return Refused(contract.number, BAD_MESSAGE, "size", detail)
+        try:
+            payloads = state.split(batch)
+        except codec.Refused as refusal:
+            state.messages += 1
+            return Refused(contract.number, BAD_MESSAGE, refusal.reason, refusal.detail)
+        largest = max(map(len, payloads), default=0)
+        if largest > contract.bytes_max and "size" in walls:
+            detail = f"{largest} bytes, at most {contract.bytes_max}"
+            return Refused(contract.number, BAD_MESSAGE, "size", detail)
+        state.messages += len(payloads)
+        if state.messages > contract.messages_max and "rate" in walls:
+            detail = f"message {state.messages} of a frame, at most {contract.messages_max}"
+            return Refused(contract.number, RATE_EXCEEDED, "rate", detail)
+        return Run(contract.number, payloads)
 
     def _out_of_line(self, epoch: int, frame: int, sequence: int) -> Refused:
         if epoch != self._epoch:

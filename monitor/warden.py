@@ -223,7 +223,7 @@ class Warden:
 
     def contract(self, name: str, epoch: int) -> links.GateContract:
         """What the gate of a partition (or of the world) enforces in one life."""
-        number, own = self._number(name), self.design.ports_of(name)
+        number = self._number(name)
         fatal: list[str] = []
         if name != WORLD:
             health = self.design.partition(name).health
@@ -232,7 +232,7 @@ class Warden:
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
         if "window" not in self.walls:
             budget_ms = NO_BUDGET_MS
-        largest = max((p.bytes_max for p in own if p.is_output), default=0) + wire.HEADER_BYTES
+        largest = max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0) + wire.HEADER_BYTES
         largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
@@ -351,7 +351,7 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
+        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()

@@ -9,6 +9,7 @@ monitor takes its inventory, and only a ``go`` lets partition code run.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import resource
@@ -23,7 +24,9 @@ from ipc_schemas import codec, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
-_HIGH_FD = 40  # below 64, so that the descriptor table stays at its smallest and its size tells the watcher something
+#: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
+_HIGH_FD = 40
+REAPER_TIMEOUT_S = 5.0
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
 #: Exit status after an exception in partition code.
@@ -35,7 +38,7 @@ _PRELOADED = syscalls.names(
     "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
     "fcntl grp math mmap resource select unicodedata zlib"
 )
-_PRELOADED_PURE = ("dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
+_PRELOADED_PURE = ("encodings.ascii", "encodings.latin_1", "dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
 
 
 def warm_up() -> None:
@@ -109,6 +112,8 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     is_root = os.geteuid() == 0
     is_gate = order.role == "gate"
     identity.new_session(walls)
+    if "utsns" in walls:
+        socket.sethostname(order.name)
     if "mntns" in walls:
         _build_root(order, payload, is_gate=is_gate)
         image_root = rootfs.IMAGE_DIR
@@ -119,18 +124,18 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     _import_packages(order.packages)
     if "rlimits" in walls:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
+    # The rules name folders that the process's own user may not be able to reach.
+    rules = _landlock(order, image_root, is_gate=is_gate) if "landlock" in walls else -1
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
-    # Only now: a change of user or capabilities makes the kernel forget it. If the monitor died before, the life
-    # socket tells when the next stage is reported.
+    # A change of user clears the tie to the parent (one that died in between never sends "go") and closes the
+    # process, whose /proc/PID the inventory reads; it is closed again before partition code.
     linux.die_with_parent()
-    if "dumpable" in walls:
-        # The inventory reads /proc/PID; closed again before partition code.
-        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
     # The partition, another user, must be able to connect to the gate's socket.
     os.umask(0 if is_gate else 0o077)
     if "landlock" in walls:
-        _landlock(order, image_root, is_gate=is_gate)
+        landlock.enforce(rules)
     if "seccomp" in walls:
         linux.load_seccomp(syscalls.launch(), all_threads=False)
     return image_root
@@ -159,14 +164,14 @@ def _import_packages(packages: tuple[str, ...]) -> None:
 _COMPILED_PARTS = {"cryptography": ("cryptography.hazmat.primitives.asymmetric.ed25519",)}
 
 
-def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> None:
+def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> int:
     channel = rootfs.CHANNEL_DIR if "mntns" in order.walls else order.channel
     readable = [image_root, "/dev/null", *rootfs.interpreter_paths()]
     readable += [p for p in rootfs.package_paths(("zmq", "msgspec", *order.packages)) if os.path.exists(p)]
     writable = []
     if order.scratch_bytes_max and "mntns" in order.walls:
         writable.append(rootfs.SCRATCH_DIR)
-    landlock.restrict(tuple(readable), tuple(writable), (channel,) if is_gate else ())
+    return landlock.ruleset(tuple(readable), tuple(writable), (channel,) if is_gate else ())
 
 
 def _become_program(
@@ -179,7 +184,9 @@ def _become_program(
         program.main(Cell(order, payload, life, image_root))
     except MemoryError:
         os._exit(EXIT_MEMORY)
-    except BaseException as error:  # SystemExit, too: nothing may unwind into the template's own frames
+    except SystemExit as leaving:
+        os._exit(leaving.code if isinstance(leaving.code, int) else EXIT_CRASH)
+    except BaseException as error:  # the template's loop, whose frames are below, must never run here
         _last_words(error)
         os._exit(EXIT_CRASH)
     os._exit(0)
@@ -193,14 +200,17 @@ def _last_words(error: BaseException) -> None:
         os._exit(EXIT_MEMORY)
 
 
+#: What the launcher has loaded and the code inside is not to find.
+_LAUNCHERS_OWN = ("sandbox", "monitor", "boot", "pyseccomp")
+
+
 def _use_image(image_root: str) -> None:
     """Let imports come from the image and the standard library only."""
     kept = [p for p in sys.path if p in rootfs.interpreter_paths() or p.endswith(".zip")]
     third_party = sorted({os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))})
     sys.path[:] = [f"{image_root}/app", f"{image_root}/lib", *kept, *third_party]
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("sandbox", "monitor", "boot", "__main__")]:
-        if name != "__main__":
-            del sys.modules[name]
+    for name in [n for n in sys.modules if n.partition(".")[0] in _LAUNCHERS_OWN]:
+        del sys.modules[name]
     schemas = sys.modules["ipc_schemas"]
     schemas.__path__ = [f"{image_root}/lib/ipc_schemas"]
     sys.path_importer_cache.clear()
@@ -244,7 +254,7 @@ class Cell:
     def pair(self, **options: int) -> zmq.Socket[bytes]:
         """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""
         context = zmq.Context(io_threads=1)
-        context.set(zmq.MAX_SOCKETS, 4)
+        context.set(zmq.MAX_SOCKETS, 2)
         channel = context.socket(zmq.PAIR)
         _await_reaper(context)
         channel.linger = 0
@@ -256,24 +266,22 @@ class Cell:
 
 
 def _await_reaper(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """Return when libzmq's reaper thread is past its start, in which it makes scheduler calls.
+    """Wait until libzmq's reaper thread has started: a thread that starts under the sealed filter aborts.
 
-    The sealed filter denies those calls, and a thread that is denied them aborts the process. The other thread has
-    started when the first message has come; the reaper shows it by freeing a socket when none is left to make.
+    The context holds two sockets, so a third can be made only when the reaper has buried the second. That the
+    other thread has started shows in the message that it carries before the process seals itself.
     """
-    spare = []
-    try:
-        while True:
-            spare.append(context.socket(zmq.PAIR))
-    except zmq.ZMQError:
-        for socket_ in spare:
-            socket_.close(0)
+    context.socket(zmq.PAIR).close(0)
+    deadline_s = time.monotonic() + REAPER_TIMEOUT_S
     while True:
         try:
             context.socket(zmq.PAIR).close(0)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EMFILE or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.000_2)
+        else:
             return
-        except zmq.ZMQError:
-            time.sleep(0.0001)
 
 
 def peak_memory_bytes() -> int:

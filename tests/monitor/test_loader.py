@@ -100,7 +100,7 @@ def test_an_input_inherits_its_channels_contract(folder: Path) -> None:
     edit(folder, "{ freshness_frames = 2, ", '{ freshness_frames = 2, on_stale = "hold", ')
     design = load_design(folder, WALLS)
     source, sink = design.port("transfer.activity"), design.port("therapy.activity")
-    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 1)
+    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 8)
     assert (sink.rejections_per_frame_max, sink.kind, sink.labels) == (4, PortKind.SAMPLING, source.labels)
     assert (source.is_output, sink.is_output) == (True, False)
     assert (sink.freshness_frames, sink.on_stale, sink.from_networked) == (2, OnStale.HOLD, True)
