@@ -16,11 +16,12 @@ import pytest
 
 from ipc_schemas import codec, links
 from monitor import journal
-from monitor.core import REFUSALS_MAX, Core, StopRun
+from monitor.core import REFUSALS_MAX, Core
 from monitor.design import WORLD, Action, Design, Event
 from monitor.loader import load_design, load_schemas
 from monitor.schedule import parse_clock
-from monitor.warden import Launch, Life, Process, Warden
+from monitor.seat import StopRun, what_ended
+from monitor.warden import Ended, Launch, Life, Process, Warden
 from sandbox.launcher import LaunchError
 from sandbox.walls import ALL
 from tests.support.devices import Toy
@@ -146,12 +147,12 @@ class Stage:
         """Boot, run, shut down, and read the journal."""
         why = ""
         try:
-            self.core.boot()
+            self.core.lives.boot()
             self.core.run(frames)
         except StopRun as stop:
             why = str(stop)
         finally:
-            self.core.shut_down()
+            self.core.lives.shut_down()
         self.core.close_book(why)
         return journal.read(self.path)
 
@@ -376,7 +377,7 @@ def test_the_page_of_a_frame_is_in_the_designs_order_whoever_came_first(stage: C
 
     play.answers["rogue", 2] = rogue_first
     frame = next(e for e in play.play().entries if isinstance(e, journal.Frame) and e.frame == 2)
-    order = [seat for seat in play.core._seats if seat != WORLD]
+    order = [seat for seat in play.core.lives.seats if seat != WORLD]
     assert [r.partition for r in frame.rulings if r.event == "bad_message"] == order
     assert [row.partition for row in frame.refusals] == order
 
@@ -400,3 +401,10 @@ def test_an_unknown_fault_of_the_monitor_kills_everything_and_is_written_down(
         0, "safe state: the monitor failed: MemoryError: "
     )
     assert not any(is_running(child.pid) for child in play.warden.children)
+
+
+@pytest.mark.parametrize("number", [1, 9, 11, 33, 34, 64])
+def test_an_end_by_any_signal_is_an_event(number: int) -> None:
+    event, detail = what_ended(Ended("killed", number, 0))
+    assert event is Event.PARTITION_EXIT
+    assert str(number) in detail or "SIG" in detail
