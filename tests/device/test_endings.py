@@ -183,9 +183,7 @@ def test_closing_the_bench_before_power_on_ends_the_monitor(capfd: pytest.Captur
 # --- SIGTERM at any moment ---
 
 
-def _terminated(
-    design: Path, after_s: float, clock: str = "virtual"
-) -> tuple[str, journal.Reading | None, int]:
+def _terminated(design: Path, after_s: float) -> tuple[str, journal.Reading | None, int]:
     """Send SIGTERM to the monitor ``after_s`` after power-on: its last note, its journal, its exit status."""
     notes: list[links.Note] = []
     with standby() as (folder, bench):
