@@ -15,8 +15,9 @@ from types import FrameType
 
 from ipc_schemas import codec, links
 from monitor import images, journal, loader, rules, schedule
-from monitor.core import Core, StopRun
+from monitor.core import Core
 from monitor.design import Design, DesignError
+from monitor.seat import StopRun
 from monitor.warden import Warden
 from sandbox import linux, passport, walls
 from sandbox.launcher import Launcher, LaunchError

@@ -64,8 +64,13 @@ def what_ended(ended: Ended) -> tuple[Event, str]:
     if ended.how == "killed" and ended.code == signal.SIGSYS:
         return Event.FORBIDDEN_SYSCALL, "made a system call that no honest program makes; the kernel killed it"
     if ended.how == "killed":
-        return Event.PARTITION_EXIT, f"was ended by signal {signal.Signals(ended.code).name}"
+        return Event.PARTITION_EXIT, f"was ended by signal {_signal_name(ended.code)}"
     return Event.PARTITION_EXIT, f"ended by itself with status {ended.code}"
+
+
+def _signal_name(number: int) -> str:
+    """``SIGSEGV``, or the number of a real-time signal, which has no name."""
+    return signal.Signals(number).name if number in {known.value for known in signal.Signals} else str(number)
 
 
 def sanitised(data: bytes) -> str:
