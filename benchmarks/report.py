@@ -15,7 +15,9 @@ FORMAT = 1
 
 
 def as_json(figures: list[Figure], machine: Machine, failures: dict[str, str]) -> bytes:
-    """One object: ``format``, ``machine``, ``figures`` (as in ``Figure``) and ``failures`` (row -> sentence)."""
+    """One object:
+    ``format``, ``machine``, ``figures`` (as in ``Figure``) and ``failures`` (row -> sentence).
+    """
     value: dict[str, Any] = {"format": FORMAT, "machine": machine, "figures": figures, "failures": failures}
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 

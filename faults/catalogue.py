@@ -49,13 +49,13 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has time to
-#: develop where no wall stands; what may end therapy's life there, and with it the overwritten memory, comes late.
-#: Attacks that cost a walled attacker a restart alternate with those that do not, so that the restart budget (three
-#: in three hours) lets every attack have its turn.
+#: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has
+#: time to develop where no wall stands; what may end therapy's life there, and with it the overwritten
+#: memory, comes late. Attacks that cost a walled attacker a restart alternate with those that do not, as far
+#: as may be, so that the restart budget lets every attack have its turn.
 DEMO_ORDER = (
-    "K01", "K23", "C14", "K16", "K18", "K02", "K09", "K17", "K24", "K10", "C05", "K19",
-    "F02", "C07", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
+    "K01", "K23", "C14", "K16", "K18", "K02", "K09", "K10", "K17", "K19", "K24", "F02",
+    "C07", "C05", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
 #: What a walled partition may lose its life for; the rest is refused without a restart.
 COSTS_A_RESTART = frozenset(
@@ -86,7 +86,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One attack in one frame. Its effects are looked for in ``[frame, until_frame)``; ``None``: to the end."""
+    """One attack in one frame. Its effects are looked for in ``[frame, until_frame)``; ``None``:
+    to the end.
+    """
 
     frame: int
     attack_id: str

@@ -9,109 +9,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from faults.attacks.headers import forged_command, forged_reading
-from faults.attacks.payloads import AMBIGUOUS_STEPS
+from faults.attacks.payloads import AMBIGUOUS_COUNTERS, AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
-from faults.collector import Received
-from faults.watcher import Peaks, Survivor
-from ipc_schemas import codec, insulin_pump
+from faults.observations import Admitted, Emission, Life, LogLine, Missed, Observations
+from faults.watcher import Peaks
+from ipc_schemas import codec
 
-#: Bounds against which a bomb's effect is measured when the injection does not carry the design's own.
-GATE_RSS_BYTES_MAX = 192 << 20
-PARTITION_RSS_BYTES_MAX = 512 << 20
+__all__ = [
+    "DETECTORS",
+    "Admitted",
+    "Effect",
+    "Emission",
+    "Life",
+    "LogLine",
+    "Missed",
+    "Observations",
+    "describe",
+    "detect",
+    "first_difference",
+    "was_activated",
+]
+
+#: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
+#: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
+#: interpreter (320 MiB) and the gate's own 96 MiB or the partition's 256 MiB; and a little for rounding.
+GATE_RSS_BYTES_MAX = 424 << 20
+PARTITION_RSS_BYTES_MAX = 580 << 20
 HELD_BYTES_MAX = 256 << 20
 FILE_BYTES_MAX = 1 << 20
 PROCESSES_MAX = 1
 FILES_MAX = 64
 MESSAGES_PER_FRAME_MAX = 1
-MESSAGE_BYTES_MAX = 4_352
+MESSAGE_BYTES_MAX = 4_352  # the largest that the reference design lets any of transfer's ports carry
 STALL_S = 2.0
-
-
-class Admitted(NamedTuple):
-    """What the monitor let through to one port in one frame.
-
-    ``source`` is the partition it put it down to.
-    """
-
-    frame: int
-    source: str
-    port: str
-    payloads: tuple[bytes, ...]
-
-
-class Emission(NamedTuple):
-    """One message of a critical partition: T of the design's section on isolation."""
-
-    frame: int
-    port: str
-    payload: bytes
-
-
-class Life(NamedTuple):
-    """One life of a partition. ``ended_frame`` is ``None`` for a life that lasted to the end of the run."""
-
-    partition: str
-    epoch: int
-    started_frame: int
-    ended_frame: int | None
-    reason: str
-
-
-class LogLine(NamedTuple):
-    """One line of a partition's standard error."""
-
-    frame: int
-    partition: str
-    text: str
-
-
-class Missed(NamedTuple):
-    """A window that a partition did not have, or did not end in time."""
-
-    frame: int
-    partition: str
-
-
-@dataclass(frozen=True)
-class Observations:
-    """All that the harness saw of a run. ``None`` says that it did not look.
-
-    ``reference_outputs`` is therapy's output to compare with: of the run in which a player feeds exactly the
-    messages that were admitted (``reference_is_replay``), or else of the twin without an attacker. ``peaks``
-    is by label (partition, or ``gate_label`` for the attacked partition's gate) and frame, as the watcher
-    keeps it. ``canaries`` are the secrets that the harness planted.
-    """
-
-    log_lines: tuple[LogLine, ...]
-    admitted: tuple[Admitted, ...] | None = None
-    therapy_outputs: tuple[Emission, ...] | None = None
-    reference_outputs: tuple[Emission, ...] | None = None
-    reference_is_replay: bool = False
-    true_glucose_mg_dl: tuple[float, ...] | None = None
-    received: tuple[Received, ...] | None = None
-    peaks: Mapping[tuple[str, int], Peaks] | None = None
-    frame_seconds: Mapping[int, float] | None = None
-    shared_files: Mapping[tuple[int, str], int] | None = None
-    survivors: tuple[Survivor, ...] | None = None
-    lives: tuple[Life, ...] | None = None
-    missed: tuple[Missed, ...] | None = None
-    canaries: tuple[bytes, ...] = ()
-    attacker: str = "transfer"
-    victim: str = "therapy"
-    gate_label: str = "gate-transfer"
-    message_types: Mapping[str, type[msgspec.Struct]] = field(
-        default_factory=lambda: {
-            "transfer.activity": insulin_pump.ActivityHint,
-            "transfer.target_request": insulin_pump.TargetRequest,
-            "transfer.upload": insulin_pump.Upload,
-        }
-    )
 
 
 class Effect(NamedTuple):
@@ -243,7 +176,7 @@ def _oversized(seen: Observations, injection: Injection) -> Effect:
     for one, payload in _payloads(seen, injection):
         if len(payload) > limit:
             return Effect(
-                True, f"A message of {_mb(len(payload))} went through to {one.port} in frame {one.frame}."
+                True, f"A message of {len(payload)} bytes went through to {one.port} in frame {one.frame}."
             )
     return _gate_memory(seen, injection, "No message above its size went through")
 
@@ -291,12 +224,24 @@ def _ambiguous(seen: Observations, injection: Injection) -> Effect:
     """C07: one of the readings of a message that has several was passed on, or the message itself."""
     for one, payload in _payloads(seen, injection):
         if _refusal(seen, one.port, payload) == "canonical":
-            return Effect(True, f"A message with two readings went through to {one.port} in frame {one.frame}.")
-        value = codec.decode_any(payload) if one.port == f"{seen.attacker}.activity" else None
-        steps = value.get("steps_per_min") if isinstance(value, dict) else None
-        if steps in AMBIGUOUS_STEPS:
-            return Effect(True, f"One of two readings ({steps}) went through to {one.port} in frame {one.frame}.")
+            return Effect(
+                True, f"A message with two readings went through to {one.port} in frame {one.frame}."
+            )
+        value = _anything(payload)
+        if isinstance(value, dict) and (
+            value.get("steps_per_min") == AMBIGUOUS_STEPS or value.get("counter") in AMBIGUOUS_COUNTERS
+        ):
+            return Effect(True, f"One of two readings went through to {one.port} in frame {one.frame}.")
     return Effect(False, "No ambiguous message went through, in no reading.")
+
+
+def _anything(payload: bytes) -> object:
+    """Whatever MessagePack value the bytes hold; ``None`` when they hold none."""
+    try:
+        value: object = codec.decode_any(payload)
+    except Exception:  # hostile bytes make a decoder raise anything
+        return None
+    return value
 
 
 def _decoder(seen: Observations, injection: Injection) -> Effect:

@@ -47,9 +47,9 @@ class _Process(NamedTuple):
 class Peaks:
     """The largest values seen of one label (a partition or a gate) in one frame.
 
-    ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them often.
-    ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a host
-    user who is not root may not do so in every process.
+    ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them
+    often. ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a
+    host user who is not root may not do so in every process.
     """
 
     samples: int = 0

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ipc_schemas import codec, links, wire
-from monitor import journal
+from monitor import journal, judge
 from monitor.design import WORLD, Action, Design, Event
 from monitor.exchange import Exchange
-from monitor.health import Decision, Health
+from monitor.health import Decision, Health, UnknownEvent
 from monitor.images import ImageChanged
 from monitor.judge import Recheck
 from monitor.schedule import Clock, Slot, frame_length_s, plan
@@ -27,7 +27,15 @@ from sandbox.launcher import LaunchError
 
 #: How long past a window's budget the monitor waits for the gate's own report before it blames the gate.
 GATE_GRACE_S = 0.5
+#: The most rows of refusals that are taken from a gate in one frame.
+REFUSALS_MAX = 4_096
+#: How long the monitor sleeps at most before it looks whether it was asked to stop.
+LOOK_UP_S = 0.1
 _LOG_TEXT_MAX = 400
+_ENDED_BY = {
+    judge.WINDOW_OVERRUN: "the window did not close in time",
+    judge.REJECTIONS_EXCEEDED: "more refused messages in a frame than the port allows",
+}
 #: What can go wrong while a life is started; the process itself reports the rest as ``Launch.failure``.
 LAUNCH_ERRORS = (LaunchError, ImageChanged, OSError)
 _REPORTS: codec.Codec[links.GateReport] = codec.Codec(links.GateReport)
@@ -58,6 +66,7 @@ class Seat:
     deadline_s: float = 0.0
     staged: dict[int, list[links.Batch]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
+    refusals: int = 0
     log_bytes: int = 0
     log_tail: bytes = b""
     stale: frozenset[str] = frozenset()
@@ -65,6 +74,7 @@ class Seat:
     def close(self) -> None:
         """End the window without its output."""
         self.is_open = False
+        self.refusals = 0
         self.staged = {}
         self.counts = {}
 
@@ -110,6 +120,7 @@ class Core:
         self._page = _FrameBook()
         self.lateness_ms: dict[str, list[float]] = {p.name: [] for p in design.partitions}
         self.stop_asked = ""
+        self.frames_done = 0
         self._is_booted = False
 
     # -- boot -------------------------------------------------------------------------------------------------
@@ -148,7 +159,8 @@ class Core:
         """Let launches advance; wait at most ``timeout_s`` for something to happen."""
         waiting = [seat for seat in self._seats.values() if seat.launch is not None]
         poller = select.poll()
-        poller.register(self._control_fd, select.POLLIN)
+        if not self.stop_asked:
+            poller.register(self._control_fd, select.POLLIN)
         for seat in waiting:
             assert seat.launch is not None
             for descriptor in seat.launch.descriptors():
@@ -274,13 +286,15 @@ class Core:
 
     def _wait_until(self, at_s: float) -> None:
         while time.monotonic() < at_s:
+            if self.stop_asked:
+                raise StopRun(self.stop_asked, is_fault=False)
             self._step(at_s)
             if any(seat.launch is not None for seat in self._seats.values()):
                 self._await_launches(0.0)
 
     def _step(self, until_s: float) -> None:
         """Handle what happens until ``until_s`` at the latest; returns after the first thing that did."""
-        timeout_s = max(until_s - time.monotonic(), 0.0)
+        timeout_s = min(max(until_s - time.monotonic(), 0.0), LOOK_UP_S)
         if any(seat.launch is not None for seat in self._seats.values()):
             timeout_s = min(timeout_s, 0.002)
         if not self._clock.is_virtual:
@@ -344,6 +358,10 @@ class Core:
                 return
             seat.counts[batch.port] = seat.counts.get(batch.port, 0) + batch.count
             seat.staged.setdefault(batch.port, []).append(batch)
+        seat.refusals += len(report.refusals)
+        if seat.refusals > REFUSALS_MAX:
+            self._raise_event(seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame")
+            return
         for refusal in report.refusals:
             self._page.refusals.append(
                 journal.Refusal(seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count)
@@ -353,10 +371,14 @@ class Core:
 
     def _window_done(self, seat: Seat, report: links.GateReport) -> None:
         ended_by = report.ended_by
+        unknown = {ended_by, *(r.event for r in report.refusals)} - {"", *judge.EVENTS}
+        if unknown:
+            self._raise_event(seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report")
+            return
         details = {r.event: f"{r.reason}: {r.detail}" for r in report.refusals if r.event}
         if ended_by:
             staged = seat.staged
-            self._raise_event(seat, Event(ended_by), details.get(ended_by, "the window did not close in time"))
+            self._raise_event(seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by)))
             if seat.is_open:  # the health table lets the partition live: it has lost this window
                 del staged
                 seat.close()
@@ -376,10 +398,10 @@ class Core:
                 now_s = time.clock_gettime(linux.cpu_clock_id(process.pid))
             except OSError:
                 return  # it has just ended; its pidfd will say so
-            used_s += now_s - process.cpu_used_s
+            used_s += now_s - process.cpu_used_s if process.cpu_used_s else 0.0  # the start of a life does not count
             process.cpu_used_s = now_s
         limit_ms = self.design.partition(seat.name).limits.cpu_ms_per_frame_max
-        if used_s * 1000 > limit_ms and self._frame > 0:
+        if used_s * 1000 > limit_ms:
             detail = f"{used_s * 1000:.0f} ms of processor time since the last window, at most {limit_ms}"
             self._raise_event(seat, Event.CPU_EXCEEDED, detail)
 
@@ -442,7 +464,10 @@ class Core:
     # -- events and actions -----------------------------------------------------------------------------------
 
     def _rule(self, seat: Seat, event: Event, detail: str) -> Decision:
-        decision = self._health.on(seat.name, event, self._frame)
+        try:
+            decision = self._health.on(seat.name, event, self._frame)
+        except UnknownEvent as unknown:  # unknown means refuse: the partition goes, the device stays
+            decision = Decision(Action.QUARANTINE, str(unknown), 0)
         self._page.rulings.append(journal.Ruling(seat.name, event.value, decision.action.value, decision.reason))
         facts = {"event": event.value, "action": decision.action.value, "detail": detail}
         self._tell(self._frame, "ruling", seat.name, decision.reason, facts)
@@ -468,10 +493,12 @@ class Core:
     def _kill(self, seat: Seat, received_s: float) -> None:
         life = seat.life
         assert life is not None
-        t0=time.perf_counter(); self._drain_log(seat, life)
-        t1=time.perf_counter(); self._unwatch(life)
-        t2=time.perf_counter(); self._warden.kill(life)
-        t3=time.perf_counter(); self._tell(0,"prof","",f"rule {(t0-received_s)*1e3:.2f} drain {(t1-t0)*1e3:.2f} unwatch {(t2-t1)*1e3:.2f} kill {(t3-t2)*1e3:.2f}")
+        self._drain_log(seat, life)
+        self._unwatch(life)
+        try:
+            self._warden.kill(life)
+        except TimeoutError as error:
+            raise StopRun(f"safe state: {error}", is_fault=True) from None
         took_ms = (time.perf_counter() - received_s) * 1000
         self._warden.bury(life)
         seat.life = None
@@ -508,28 +535,54 @@ class Core:
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
                         self._tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
             seat.close()
+        self._append_page(frame, admitted)
+        self.frames_done = frame + 1
+
+    def _append_page(self, frame: int, admitted: list[journal.Admitted]) -> None:
+        """One record, in the design's order whatever the order in which processes reported. Raises ``JournalLost``."""
         page, self._page = self._page, _FrameBook()
+        order = {name: place for place, name in enumerate(self._seats)}
+        for rows in (page.refusals, page.rulings, page.lives):
+            rows.sort(key=lambda row: order[row.partition])
         self._book.append(
             journal.Frame(
                 frame, tuple(admitted), tuple(page.refusals), tuple(page.rulings), tuple(page.lives)
             )
         )
 
+    def close_book(self, why: str) -> None:
+        """Write down what an unfinished frame has brought, and the end. Raises ``journal.JournalLost``."""
+        page = self._page
+        if page.refusals or page.rulings or page.lives:
+            self._append_page(self._frame, [])
+        self._book.append(journal.End(self.frames_done, why))
+
     def _read_control(self) -> None:
-        self.stop_asked = self.stop_asked or "asked to stop"
-        self._epoll.unregister(self._control_fd)
+        """The console says nothing once the device runs: its end of the socket was closed."""
+        if not self.stop_asked:
+            self.stop_asked = "asked to stop"
+            self._epoll.unregister(self._control_fd)
 
     def shut_down(self) -> None:
-        """Kill everything that lives or is on its way. Never raises for a process that is gone already."""
+        """Kill everything that lives or is on its way, whatever fails on the way: signals first, then burials."""
         for seat in self._seats.values():
-            if seat.launch is not None:
-                seat.launch.abandon()
-                seat.launch = None
             if seat.life is not None:
-                self._unwatch(seat.life)
-                self._warden.kill(seat.life)
-                self._warden.bury(seat.life)
-                seat.life = None
+                self._warden.signal(seat.life)
+        for seat in self._seats.values():
+            try:
+                self._end(seat)
+            except (OSError, TimeoutError) as error:  # the others must still go
+                self._tell(self._frame, "shut_down", seat.name, f"{seat.name}: {error}")
+
+    def _end(self, seat: Seat) -> None:
+        launch, life = seat.launch, seat.life
+        seat.launch, seat.life = None, None
+        if launch is not None:
+            launch.abandon()
+        if life is not None:
+            self._unwatch(life)
+            self._warden.kill(life)
+            self._warden.bury(life)
 
 
 def what_ended(ended: Ended) -> tuple[Event, str]:

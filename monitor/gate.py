@@ -19,7 +19,6 @@ import zmq
 from ipc_schemas import codec, links
 from monitor import judge
 
-WINDOW_OVERRUN = "window_overrun"
 _DETAILS_MAX = 64
 _ORDER_BYTES_MAX = 17 << 20
 
@@ -76,7 +75,7 @@ class Gate:
             order = self._orders.decode_loosely(buffer[:length])
             self._mind.open_window(order.frame, was_lost=self._was_lost)
             ended_by = self._window(order)
-            self._was_lost = ended_by == WINDOW_OVERRUN
+            self._was_lost = ended_by == judge.WINDOW_OVERRUN
             self._report(order.frame, is_last=True, ended_by=ended_by)
 
     def _window(self, order: links.Open) -> str:
@@ -85,7 +84,7 @@ class Gate:
         try:
             channel.send(order.opened, zmq.NOBLOCK)
         except zmq.Again:
-            return WINDOW_OVERRUN  # the partition does not read: it has lost this window
+            return judge.WINDOW_OVERRUN  # the partition does not read: it has lost this window
         deadline = time.monotonic() + self._budget_s
         channel.rcvtimeo = int(self._budget_s * 1000) + 1
         mind = self._mind.judge
@@ -93,7 +92,7 @@ class Gate:
             try:
                 verdict = mind(receive())
             except zmq.Again:
-                return WINDOW_OVERRUN
+                return judge.WINDOW_OVERRUN
             if type(verdict) is judge.Admitted:
                 self._admit(order.frame, verdict)
             elif type(verdict) is judge.Run:
@@ -105,7 +104,7 @@ class Gate:
                 if fatal:
                     return fatal
             if time.monotonic() > deadline:
-                return WINDOW_OVERRUN
+                return judge.WINDOW_OVERRUN
 
     def _admit(self, frame: int, admitted: judge.Admitted) -> None:
         if len(admitted.payload) > links.REPORT_BYTES_MAX:  # only while the size wall is off

@@ -30,7 +30,12 @@ BAD_SEQUENCE = "bad_sequence"
 SPOOFED_SENDER = "spoofed_sender"
 RATE_EXCEEDED = "rate_exceeded"
 REJECTIONS_EXCEEDED = "rejections_exceeded"
+WINDOW_OVERRUN = "window_overrun"
 GATE_LIED = "gate_lied"
+#: The events that a gate may report.
+EVENTS = frozenset(
+    (BAD_MESSAGE, BAD_SEQUENCE, SPOOFED_SENDER, RATE_EXCEEDED, REJECTIONS_EXCEEDED, WINDOW_OVERRUN)
+)
 
 
 class Admitted(NamedTuple):
@@ -255,6 +260,8 @@ class Recheck:
 
         ``messages_before`` is how many messages of this port the gate has handed over in this frame already.
         """
+        if batch.count < 1:
+            return f"a batch of {batch.count} messages on port {batch.port}"
         if "recheck" not in self._walls:
             return "" if batch.port in self._all else f"port {batch.port} does not exist"
         contract = self._own.get(batch.port)

@@ -213,6 +213,7 @@ class Warden:
         self._is_root = os.geteuid() == 0
         self._staging = run_folder / "root"
         self._staging.mkdir(mode=0o711, exist_ok=True)
+        cgroups.sweep()
 
     # -- starting ---------------------------------------------------------------------------------------------
 
@@ -350,7 +351,7 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"bulkhead-{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
+        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
@@ -365,6 +366,12 @@ class Warden:
         return [f"{what}: {line}" for line in inventory.differences(nascent.pid, expected)]
 
     # -- watching and ending ----------------------------------------------------------------------------------
+
+    def signal(self, life: Life) -> None:
+        """SIGKILL to all of a life, without waiting for its end."""
+        for process in (life.process, life.gate):
+            if process is not None:
+                signal_process(process.pidfd)
 
     def kill(self, life: Life) -> float:
         """Kill a life's partition, confirm that no member is left, then its gate. Returns the seconds it took.

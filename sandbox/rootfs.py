@@ -111,8 +111,8 @@ def add_channel(staging: str, channel: str, *, writable: bool) -> None:
     target = staging + CHANNEL_DIR
     os.makedirs(target, mode=0o755, exist_ok=True)
     linux.mount(channel, target, "", linux.MS_BIND)
-    if not writable:
-        linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | _READ_ONLY | linux.MS_NOEXEC)
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC | (0 if writable else linux.MS_RDONLY)
+    linux.mount("", target, "", linux.MS_BIND | linux.MS_REMOUNT | flags)
 
 
 def add_scratch(staging: str, bytes_max: int, owner_id: int) -> None:

@@ -9,11 +9,13 @@ monitor takes its inventory, and only a ``go`` lets partition code run.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import resource
 import socket
 import sys
+import time
 import types
 
 import zmq
@@ -22,7 +24,9 @@ from ipc_schemas import codec, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
-_HIGH_FD = 40  # below 64, so that the descriptor table stays at its smallest and its size tells the watcher something
+#: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
+_HIGH_FD = 40
+REAPER_TIMEOUT_S = 5.0
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
 #: Exit status after an exception in partition code.
@@ -108,6 +112,8 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     is_root = os.geteuid() == 0
     is_gate = order.role == "gate"
     identity.new_session(walls)
+    if "utsns" in walls:
+        socket.sethostname(order.name)
     if "mntns" in walls:
         _build_root(order, payload, is_gate=is_gate)
         image_root = rootfs.IMAGE_DIR
@@ -120,8 +126,7 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
-    # Only now: a change of user or capabilities makes the kernel forget it. If the monitor died before, the life
-    # socket tells when the next stage is reported.
+    # Only now: a change of user clears the tie to the parent. One that died in between never sends "go".
     linux.die_with_parent()
     if "dumpable" in walls:
         # The inventory reads /proc/PID; closed again before partition code.
@@ -178,15 +183,15 @@ def _become_program(
         program.main(Cell(order, payload, life, image_root))
     except MemoryError:
         os._exit(EXIT_MEMORY)
-    except KeyboardInterrupt:
-        os._exit(EXIT_CRASH)
-    except Exception as error:
+    except SystemExit as leaving:
+        os._exit(leaving.code if isinstance(leaving.code, int) else EXIT_CRASH)
+    except BaseException as error:  # the template's loop, whose frames are below, must never run here
         _last_words(error)
         os._exit(EXIT_CRASH)
     os._exit(0)
 
 
-def _last_words(error: Exception) -> None:
+def _last_words(error: BaseException) -> None:
     try:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
@@ -245,14 +250,34 @@ class Cell:
     def pair(self, **options: int) -> zmq.Socket[bytes]:
         """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""
         context = zmq.Context(io_threads=1)
-        context.set(zmq.MAX_SOCKETS, 4)
+        context.set(zmq.MAX_SOCKETS, 2)
         channel = context.socket(zmq.PAIR)
+        _await_reaper(context)
         channel.linger = 0
         channel.setsockopt(zmq.HANDSHAKE_IVL, 1_000)
         channel.setsockopt(zmq.RECONNECT_IVL, -1)
         for name, value in options.items():
             channel.setsockopt(getattr(zmq, name.upper()), value)
         return channel
+
+
+def _await_reaper(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Wait until libzmq's reaper thread has started: a thread that starts under the sealed filter aborts.
+
+    The context holds two sockets, so a third can be made only when the reaper has buried the second. That the
+    other thread has started shows in the message that it carries before the process seals itself.
+    """
+    context.socket(zmq.PAIR).close(0)
+    deadline_s = time.monotonic() + REAPER_TIMEOUT_S
+    while True:
+        try:
+            context.socket(zmq.PAIR).close(0)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EMFILE or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.000_2)
+        else:
+            return
 
 
 def peak_memory_bytes() -> int:

@@ -20,33 +20,33 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-#: What Python and libzmq's running threads need.
+#: What Python and libzmq's running threads need. Nothing here starts, signals or reaches anything; ``sysinfo`` is
+#: left out because it tells the load of the whole machine, ``shutdown``, ``eventfd2`` and ``rseq`` because nobody
+#: needs them any more.
 SEALED = names(
     "read write readv writev pread64 pwrite64 close fstat newfstatat stat lstat statx lseek access faccessat "
-    "faccessat2 readlink readlinkat getcwd getdents64 openat open dup fcntl ioctl ftruncate unlink unlinkat "
-    "munmap mremap brk madvise futex futex_waitv set_robust_list get_robust_list rseq restart_syscall "
-    "rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack "
-    "epoll_wait epoll_pwait epoll_pwait2 epoll_ctl poll ppoll select pselect6 eventfd2 "
-    "sendto recvfrom shutdown "
-    "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname sysinfo "
-    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage sched_yield "
-    "sched_getaffinity sched_getscheduler sched_getparam getcpu exit exit_group"
+    "faccessat2 readlink readlinkat getcwd getdents64 openat open dup ftruncate unlink unlinkat "
+    "munmap mremap brk madvise futex restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack "
+    "epoll_wait epoll_pwait epoll_pwait2 epoll_ctl poll ppoll select pselect6 sendto recvfrom "
+    "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname "
+    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrusage sched_yield "
+    "sched_getaffinity sched_getscheduler sched_getparam exit exit_group"
 )
 
 #: What the launch needs besides: sockets, threads, closing what was inherited, taking the sealed filter.
 LAUNCH = names(
     "socket connect bind listen accept4 accept setsockopt getsockopt getsockname getpeername sendmsg recvmsg "
-    "clone clone3 set_tid_address sched_setscheduler sched_getscheduler sched_getparam sched_setparam "
-    "sched_get_priority_min sched_get_priority_max sched_setaffinity epoll_create1 pipe2 "
-    "prctl seccomp close_range prlimit64 tgkill"
+    "clone clone3 set_tid_address set_robust_list rseq sched_setscheduler sched_getscheduler sched_getparam "
+    "sched_setparam sched_get_priority_min sched_get_priority_max sched_setaffinity epoll_create1 eventfd2 "
+    "pipe2 prctl seccomp close_range prlimit64 tgkill fcntl ioctl sysinfo getcpu times shutdown"
 )
 
 #: No honest program makes these: the process dies at once.
 FATAL = names(
     "ptrace process_vm_readv process_vm_writev pidfd_open pidfd_getfd pidfd_send_signal kcmp process_madvise "
-    "unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr "
-    "bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl "
-    "init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff "
+    "unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick "
+    "mount_setattr bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register add_key "
+    "request_key keyctl init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff "
     "clock_settime clock_adjtime settimeofday adjtimex open_by_handle_at name_to_handle_at "
     "execve execveat memfd_create memfd_secret setuid setgid setreuid setregid setresuid setresgid setgroups capset "
     "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo "
@@ -57,10 +57,16 @@ FATAL = names(
 _PR_SET_DUMPABLE = 4
 _SCHED_OTHER = 0
 _PROT_EXEC = 4
+#: The kernel reads only this half of an ioctl's request and of an fcntl's command.
+_LOW_HALF = 0xFFFF_FFFF
+#: Python asks TCGETS of every file it opens.
+_TCGETS, _FIOCLEX = 0x5401, 0x5451
+#: Duplicate, and get and set flags. Not F_SETOWN and F_SETSIG, which send signals to other processes.
+_FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)
 
 
-def _allow(program: pyseccomp.SyscallFilter, names: list[str] | tuple[str, ...]) -> None:
-    for name in names:
+def _allow(program: pyseccomp.SyscallFilter, calls: tuple[str, ...]) -> None:
+    for name in calls:
         if _exists(name):
             program.add_rule(pyseccomp.ALLOW, name)
 
@@ -90,45 +96,31 @@ def _compiled(program: pyseccomp.SyscallFilter) -> bytes:
 
 
 @cache
-def sealed(*, may_accept: bool = False) -> bytes:
+def sealed() -> bytes:
     """The sealed filter as BPF. No new executable memory, thread, process, socket or connection.
 
-    ``may_accept`` serves gates, which take their one connection after they are sealed.
+    A gate, too, has its one connection by the time it is sealed.
     """
     program = _base()
-    _allow(program, [name for name in SEALED if name != "ioctl"])
-    if may_accept:
-        _allow(program, ("accept4", "accept", "setsockopt", "getsockopt", "getpeername", "getsockname"))
-        _allow(program, ("sendmsg", "recvmsg"))
+    _allow(program, SEALED)
     masked = pyseccomp.MASKED_EQ
     program.add_rule(pyseccomp.ALLOW, "mmap", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     program.add_rule(pyseccomp.ALLOW, "mprotect", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
-    _allow_ioctl(program)
     # libzmq's threads confirm their ordinary scheduling class as the first thing they do, and abort if they may not;
     # one of them may get to run only after the filter is on. No other class can be asked for.
     program.add_rule(pyseccomp.ALLOW, "sched_setscheduler", pyseccomp.Arg(1, pyseccomp.EQ, _SCHED_OTHER))
-    program.add_rule(
-        pyseccomp.ALLOW,
-        "prctl",
-        pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE),
-        pyseccomp.Arg(1, pyseccomp.EQ, 0),
-    )
+    for request in (_TCGETS, _FIOCLEX):
+        program.add_rule(pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, masked, _LOW_HALF, request))
+    for command in _FCNTL_COMMANDS:
+        program.add_rule(pyseccomp.ALLOW, "fcntl", pyseccomp.Arg(1, masked, _LOW_HALF, command))
+    dumpable = (pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE), pyseccomp.Arg(1, pyseccomp.EQ, 0))
+    program.add_rule(pyseccomp.ALLOW, "prctl", *dumpable)
     return _compiled(program)
-
-
-def _allow_ioctl(program: pyseccomp.SyscallFilter) -> None:
-    """TCGETS (Python asks it of every file it opens), FIONBIO and FIOCLEX;
-    the upper half of the request is masked.
-    """
-    for request in (0x5401, 0x5421, 0x5451):
-        program.add_rule(
-            pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFF_FFFF, request)
-        )
 
 
 @cache
 def launch() -> bytes:
     """The launch filter as BPF."""
     program = _base()
-    _allow(program, [*SEALED, *LAUNCH, "mmap", "mprotect"])
+    _allow(program, (*SEALED, *LAUNCH, "mmap", "mprotect"))
     return _compiled(program)

@@ -32,7 +32,10 @@ def main() -> None:
     stub.warm_up()
     gc.collect()
     gc.freeze()
-    control.send(b"ready")
+    try:
+        control.send(b"ready")
+    except BrokenPipeError:
+        return  # the monitor was stopped before it could switch anything on
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, _DESCRIPTORS)
         if not request:
@@ -56,15 +59,16 @@ def _launch(order: links.LaunchOrder, descriptors: list[int]) -> None:
         if ours.recv(1) == b"u" and "userns" in order.walls:
             namespaces.write_id_map(first, order.outer_uid)
         ours.send(b"m")
-        os.waitpid(first, 0)
-        ours.send(b"a")
     except OSError as error:
+        ours.close()  # so that the first child gives up
         os.waitpid(first, 0)
         _tell(
             descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}")
         )
-    finally:
-        ours.close()
+        return
+    os.waitpid(first, 0)
+    with ours, contextlib.suppress(OSError):  # the process was killed meanwhile, or never came to be
+        ours.send(b"a")
 
 
 def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import stat
 import sys
 import time
 import warnings
@@ -113,7 +112,6 @@ def _drop(name: str, text: str) -> str:
             fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o700)
             os.write(fd, text.encode())
             os.close(fd)
-            os.chmod(path, stat.S_IRWXU)
             return path
     return ""
 

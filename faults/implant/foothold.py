@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import socket
 import stat
 import time
 from dataclasses import dataclass, field
@@ -126,11 +127,21 @@ def raw_stream_fds() -> list[int]:
     found = []
     for fd in range(3, _NUMBER_OF_FDS_LOOKED_AT):
         try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                found.append(fd)
+            is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
         except OSError:
             continue  # not open
+        if is_socket and _may_be_stream(fd):
+            found.append(fd)
     return found
+
+
+def _may_be_stream(fd: int) -> bool:
+    """False for a socket that is known not to be a byte stream. A filter may keep us from asking."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as twin:
+            return twin.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    except OSError:
+        return True
 
 
 def say(attack_id: str, frame: int, report: Report | None = None) -> None:

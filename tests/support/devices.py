@@ -1,7 +1,7 @@
 """Toy devices of two partitions and a world, made from strings; and what is left on the host after a run.
 
-``rogue`` may be made to do anything in a window; ``steady`` beats once a frame and tells what it heard of rogue.
-The world ticks, and may fall silent. Every partition has all walls.
+``rogue`` may be made to do anything in a window; ``steady`` beats once a frame and tells what it heard of
+rogue. The world ticks, and may fall silent. Every partition has all walls.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ within_frames = {within_frames}
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy device: what its rogue does (Python statements), and the numbers of its design that matter here."""
+    """A toy device: what its rogue does (Python statements), and the numbers of its design that matter."""
 
     body: str = ""
     init: str = ""
@@ -213,14 +213,20 @@ class Toy:
         (folder / "images/rogue/main.py").write_text(rogue)
         (folder / "images/steady/main.py").write_text(STEADY)
         (folder / "schemas.py").write_text(SCHEMAS)
-        (folder / "world.py").write_text(WORLD.format(world=textwrap.indent(textwrap.dedent(self.world), indent)))
+        (folder / "world.py").write_text(
+            WORLD.format(world=textwrap.indent(textwrap.dedent(self.world), indent))
+        )
         (folder / "device.toml").write_text(self._toml())
         return folder
 
     def _toml(self) -> str:
         mild = dict.fromkeys([event.value for event in Event], "restart")
-        steady = self._partition("steady", mild | {"stale_input": "note", "window_overrun": "drop"}, critical=True)
-        rogue = self._partition("rogue", mild | {"stale_input": "note"} | self.health, critical=self.is_critical)
+        steady = self._partition(
+            "steady", mild | {"stale_input": "note", "window_overrun": "drop"}, critical=True
+        )
+        rogue = self._partition(
+            "rogue", mild | {"stale_input": "note"} | self.health, critical=self.is_critical
+        )
         return TOML.format(
             partitions=steady + rogue,
             frame_ms=self.frame_ms,
@@ -265,7 +271,9 @@ class Outcome:
 
     def reasons(self, partition: str = "rogue") -> set[str]:
         """The reasons of all refusals of a partition's messages."""
-        return {refusal.reason for f in self.frames for refusal in f.refusals if refusal.partition == partition}
+        return {
+            refusal.reason for f in self.frames for refusal in f.refusals if refusal.partition == partition
+        }
 
     def lives(self, partition: str = "rogue") -> list[tuple[int, int, str]]:
         """``(frame, epoch, what)`` of every beginning and end of a partition's lives."""
@@ -278,7 +286,9 @@ class Outcome:
 
     def details(self) -> str:
         """All that the notes of rulings say, for a failing assertion and for words in details."""
-        return "\n".join(f"{n.frame} {n.text}: {n.facts.get('detail')}" for n in self.record.of_kind("ruling"))
+        return "\n".join(
+            f"{n.frame} {n.text}: {n.facts.get('detail')}" for n in self.record.of_kind("ruling")
+        )
 
     @property
     def end(self) -> journal.End:
@@ -313,7 +323,7 @@ def run(toy: Toy | Path, folder: Path, frames: int = 12, **plan: Any) -> Outcome
 
 
 def descendants(root: int) -> dict[int, str]:
-    """All living processes below ``root`` and their names; those that are dead but not yet reaped do not count."""
+    """All living processes below ``root`` and their names; those dead but not yet reaped do not count."""
     children: dict[int, list[tuple[int, str, str]]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -358,7 +368,9 @@ def nothing_left(*, within_s: float = 1.0) -> Iterator[None]:
     linux.adopt_orphans()
     before, groups = descendants(os.getpid()), groups_on_host()
     yield
-    assert wait_until(lambda: not set(descendants(os.getpid())) - set(before), within_s), descendants(os.getpid())
+    assert wait_until(lambda: not set(descendants(os.getpid())) - set(before), within_s), descendants(
+        os.getpid()
+    )
     reap_adopted()
     assert _groups_of_the_dead(groups_on_host() - groups) == set()
 
@@ -380,4 +392,14 @@ def reap_adopted() -> None:
                 continue
 
 
-__all__ = ["Outcome", "Toy", "codec", "descendants", "groups_on_host", "links", "nothing_left", "run", "wait_until"]
+__all__ = [
+    "Outcome",
+    "Toy",
+    "codec",
+    "descendants",
+    "groups_on_host",
+    "links",
+    "nothing_left",
+    "run",
+    "wait_until",
+]

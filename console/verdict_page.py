@@ -1,0 +1,197 @@
+"""The verdict page of the main job: what held, what did not, and what that does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from console import figures, plot
+from console.scene import walls_seen
+from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes
+from console.telling import clock_text
+from evidence.harm import HarmGrade, Severity
+from evidence.story import Outcome, Story, Trial
+from faults.experiment import Run
+
+CURVE_HEIGHT = 11
+LIMITS = (
+    "Linux walls are not a hypervisor: the partitions share a kernel, caches and memory buses, and a flaw of that "
+    "kernel breaches all of them. This page shows isolation of this emulation, on this host, for these attacks.",
+    "The virtual clock hides timing between partitions by construction; the patient is a model, the attacks are a "
+    "sample. A real-time run (run --clock real) and hardware measure what this cannot.",
+)
+
+
+def page(story: Story, width: int, *, is_ascii: bool = False, has_colour: bool = True, keep: Path | None = None) -> Group:
+    """The whole page, ``width`` characters wide."""
+    return Group(
+        *_headline(story),
+        Text(),
+        *_runs(story, width, is_ascii=is_ascii, has_colour=has_colour),
+        *_bytes(story),
+        Text(),
+        Rule("what was tried, what stopped it, and what it did without walls", align="left", style="dim"),
+        *[row for trial in story.trials for row in trial_rows(trial, story.attacked, width)],
+        Text(),
+        *_costs(story, keep),
+        Text(),
+        Rule("what this does not show", align="left", style="dim"),
+        *[Text(f"- {line}", style="dim") for line in LIMITS],
+        Text(),
+        closing(story),
+    )
+
+
+def closing(story: Story) -> Text:
+    """One line: the verdict, for those who read the end only."""
+    held = sum(trial.outcome is Outcome.HELD for trial in story.trials)
+    text = Text("HELD" if story.held else "NOT HELD", style="bold green" if story.held else "bold red")
+    label = figures.degraded(story.attacked)
+    if label:
+        text.append(f"  {label}", "bold yellow")
+    text.append(f"  {held} of {len(story.trials)} attacks held; therapy's output ", "default")
+    text.append(_bytes_sentence(story), "default")
+    return text
+
+
+def _headline(story: Story) -> Iterator[Text]:
+    yield closing(story)
+    seen = walls_seen(story.attacked.record.notes)
+    plan = story.attacked.record.plan
+    yield Text(
+        f"{story.attacked.design.name}, patient {plan.patient}, seed {plan.seed}, {plan.frames} frames; "
+        f"{seen.sentence() if seen else 'the monitor did not say which walls stand'}",
+        style="dim",
+    )
+    for problem in story.problems:
+        yield Text(f"  x {problem}", style="red")
+
+
+# --- the runs side by side ---
+
+
+def _runs(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> Iterator[RenderableType]:
+    yield Rule("the patient", align="left", style="dim")
+    yield from _curves(story, width, is_ascii=is_ascii, has_colour=has_colour)
+    yield Text()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("run", no_wrap=True)
+    for name in ("70-180", "<70", "<54", ">180", "mean", "LBGI"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("harm")
+    for name, run, grade in (
+        ("attacked, walls up", story.attacked, story.harm_attacked),
+        ("replayed", story.replayed, None),
+        ("calm (the twin)", story.calm, None),
+        ("attacked, no walls", story.open, story.harm_open),
+    ):
+        table.add_row(name, *_figures(run), _harm(grade))
+    yield table
+
+
+def _figures(run: Run) -> tuple[str, ...]:
+    found = figures.glycaemia_of(run)
+    if found is None:
+        return ("-",) * 6
+    shares = (found.in_range_percent, found.below_70_percent, found.below_54_percent, found.above_180_percent)
+    return (*(f"{share:.1f} %" for share in shares), f"{found.mean_mg_dl:.0f}", f"{found.lbgi:.2f}")
+
+
+def _harm(grade: HarmGrade | None) -> Text:
+    if grade is None:
+        return Text("")
+    style = "green" if grade.severity is Severity.S0 else LOW_STYLE
+    return Text(grade.severity.name, style=style).append(f"  {grade.reason}", "default")
+
+
+def _curves(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> Iterator[RenderableType]:
+    """Both glucose curves: over each other where colour tells them apart, else side by side."""
+    walled, opened = figures.truth_of(story.attacked), figures.truth_of(story.open)
+    if walled is None or opened is None:
+        return
+    span = axes(max(len(walled.glucose_mg_dl), len(opened.glucose_mg_dl), 1))
+    under = plot.Curve(walled.glucose_mg_dl, WALLED_STYLE)
+    over = plot.Curve(opened.glucose_mg_dl, OPEN_STYLE, LOW_STYLE)
+    if has_colour:
+        legend = Text("     true glucose in mg/dL: ", style="dim")
+        legend.append("behind the walls", WALLED_STYLE).append(" and ", "dim").append("without walls", OPEN_STYLE)
+        yield legend
+        yield from plot.chart([over, under], span, width, CURVE_HEIGHT, is_ascii=is_ascii)
+        return
+    half = (width - 2) // 2
+    left = plot.chart([under], span, half, CURVE_HEIGHT, is_ascii=is_ascii)
+    right = plot.chart([over], span, half, CURVE_HEIGHT, is_ascii=is_ascii)
+    yield Text(f"{'     mg/dL, attacked behind the walls':<{half + 2}}     mg/dL, attacked without walls")
+    for one, other in zip(left, right, strict=True):
+        one.pad_right(max(half + 2 - len(one), 0))
+        yield one + other
+
+
+# --- therapy's bytes, the trials, the costs ---
+
+
+def _bytes(story: Story) -> Iterator[Text]:
+    yield Text()
+    text = Text("therapy's output ", style="bold")
+    text.append(_bytes_sentence(story), "green" if story.comparison.holds else "bold red")
+    text.append(" (attacked against replayed: noninterference)", "dim")
+    yield text
+    if story.open_comparison.difference is not None:
+        yield Text(f"without walls it differed first in {story.open_comparison.difference}", style="dim")
+
+
+def _bytes_sentence(story: Story) -> str:
+    comparison = story.comparison
+    if comparison.is_vacuous:
+        return "is empty: nothing was compared"
+    if comparison.difference is not None:
+        return f"differs first in {comparison.difference}"
+    return f"is the same in {comparison.messages} messages, byte for byte"
+
+
+_OUTCOME_STYLES = {Outcome.HELD: "bold green", Outcome.BREACH: "bold red"}
+
+
+def trial_rows(trial: Trial, run: Run, width: int) -> list[Text]:
+    """One trial: what it tried and its outcome in the first row, then who stopped it and what it did without walls."""
+    style = _OUTCOME_STYLES.get(trial.outcome, "bold yellow")
+    outcome = Text(trial.outcome.value, style=style)
+    at = clock_text(trial.injection.frame, run.design.frame_ms)
+    head = Text(f"{at} ", style="dim").append(f"{trial.row.id} ", "bold").append(trial.row.plain or trial.row.attempt)
+    head.truncate(width - len(outcome) - 1, overflow="ellipsis")
+    head.pad_right(width - len(outcome) - len(head))
+    stopped = trial.stopped_by or ("nothing had to" if trial.outcome is Outcome.HELD else "nothing seen")
+    details = [f"stopped by {stopped}" if trial.stopped_by else stopped, f"without walls: {trial.open_effect.sentence}"]
+    if trial.outcome is not Outcome.HELD:
+        details.insert(1, trial.effect.sentence)
+    second = Text(" " * (len(at) + 5) + "; ".join(details), style="dim")
+    second.truncate(width, overflow="ellipsis")
+    return [head + outcome, second]
+
+
+def _costs(story: Story, keep: Path | None) -> Iterator[Text]:
+    run = story.attacked
+    kills, launches = figures.spread(run.kill_ms), figures.spread(figures.launches_ms(run))
+    yield Rule("what it cost, and how to check it", align="left", style="dim")
+    if kills is None:
+        yield Text("kills: none was needed")
+    else:
+        yield Text(
+            f"kills: violation seen to last process gone, p50 {kills.p50_ms:.1f} ms, max {kills.max_ms:.1f} ms "
+            f"(n = {kills.count}); a kernel's own kill is not counted"
+        )
+    counts = ", ".join(f"{name} {count}" for name, count in figures.restarts(run).items())
+    again = f", each back after p50 {launches.p50_ms:.0f} ms, max {launches.max_ms:.0f} ms" if launches else ""
+    yield Text(f"restarts: {counts}{again}")
+    walls_s = " + ".join(f"{one.record.wall_s:.1f}" for one in (run, story.replayed, story.calm, story.open))
+    yield Text(f"time: {walls_s} s for the four runs; boot {figures.boot_ms(run) or 0.0:.0f} ms")
+    yield Text(f"journal of the attacked run: chain {run.chain or '(none)'}")
+    if keep is not None:
+        yield Text(f"  check it: python run_device.py journal verify {keep / 'attacked.bhj'}")
+    else:
+        yield Text("  keep the journals with --keep FOLDER, then check them with journal verify", style="dim")
