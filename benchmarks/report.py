@@ -41,7 +41,8 @@ def show(console: Console, figures: list[Figure], machine: Machine, failures: di
     for row, why in failures.items():
         console.print(f"{row}: could not be measured: {why}", highlight=False, style="red")
     console.print(
-        f"{machine.processor}, {machine.cores} cores; {machine.kernel}; {machine.python}; {machine.libraries}; "
+        f"{machine.processor}, {machine.cores} cores; {machine.kernel}; {machine.python}; "
+        f"{machine.libraries}; "
         f"load {machine.load_before:.2f} before, {machine.load_after:.2f} after. "
         "Medians, smallest .. largest; aims are judged for this machine and load only.",
         highlight=False,
