@@ -69,7 +69,7 @@ def simglucose_python() -> Path:
 
 def simglucose_per_s(python: Path) -> float:
     """Patient-days per second of one simulated day. Raises ``SimglucoseMissing``."""
-    program = Path(__file__).with_name("simglucose_day.py")
+    program = ROOT / "benchmarks/simglucose_day.py"
     try:
         done = subprocess.run(
             [str(python), "-W", "ignore", str(program)],
