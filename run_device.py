@@ -1,8 +1,17 @@
-"""The power button: ``python run_device.py`` runs the main job, ``python run_device.py --help`` tells the rest."""
+"""The power button: ``python run_device.py`` runs the main job; ``--help`` tells the rest."""
 
 import sys
 
-from console.app import main
+
+def press() -> int:
+    """Run the command line and give its exit status. Loading takes a moment, and may be interrupted too."""
+    try:
+        from console.app import main
+    except KeyboardInterrupt:
+        print("run_device: stopped as asked; nothing had been started", file=sys.stderr)
+        return 130
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(press())

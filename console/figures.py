@@ -56,8 +56,8 @@ def restarts(run: Run) -> dict[str, int]:
 
 def launches_ms(run: Run) -> list[float]:
     """From a restart's order to the new life being up, for each restart."""
-    ups = [note for note in run.record.of_kind("up") if note.facts.get("epoch")]
-    return [float(note.facts["launch_ms"]) for note in ups if isinstance(note.facts.get("launch_ms"), int | float)]  # type: ignore[arg-type]
+    values = (note.facts.get("launch_ms") for note in run.record.of_kind("up") if note.facts.get("epoch"))
+    return [float(value) for value in values if isinstance(value, int | float)]
 
 
 def boot_ms(run: Run) -> float | None:
@@ -67,6 +67,17 @@ def boot_ms(run: Run) -> float | None:
         if isinstance(value, int | float):
             return float(value)
     return None
+
+
+def lateness_ms(run: Run) -> dict[str, Spread]:
+    """How late each partition's windows opened, by partition; measured on real clocks only."""
+    found = {}
+    for note in run.record.of_kind("end"):
+        for fact, values in note.facts.items():
+            measured = spread([float(value) for value in values]) if isinstance(values, list) else None
+            if fact.startswith("lateness_ms.") and measured is not None:
+                found[fact.removeprefix("lateness_ms.")] = measured
+    return found
 
 
 def degraded(run: Run) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from console.failures import Refused, sentence_of
+from console.failures import Refused
 from faults import catalogue
 from faults.catalogue import Injection
 from monitor.design import Design
@@ -26,7 +26,7 @@ SEED_MAX = 2**32 - 1
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Walls(click.ParamType):
+class Walls(click.ParamType[frozenset[str]]):
     """``seccomp,netns`` or ``all``."""
 
     name = "walls"
@@ -61,7 +61,9 @@ class JsonFile:
             handle, draft = tempfile.mkstemp(prefix=".bulkhead-", suffix=".json", dir=self._path.parent)
             os.close(handle)
         except OSError as error:
-            raise Refused(f"--json {name}: cannot be written: {sentence_of(error)}") from None
+            raise Refused(
+                f"--json {name}: cannot be written: {error.strerror}; name a file in a folder that can"
+            ) from None
         self._draft = Path(draft)
 
     def write(self, text: str) -> None:
@@ -88,10 +90,17 @@ def common(function: F) -> F:
     for option in (
         click.option("--quiet", is_flag=True, help="Print the verdict only, in one line."),
         click.option(
-            "--json", "json_file", metavar="FILE", help="Write one JSON object (docs/json.md) to FILE; - is stdout."
+            "--json",
+            "json_file",
+            metavar="FILE",
+            help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
         ),
         click.option(
-            "--seed", type=click.IntRange(0, SEED_MAX), default=1, show_default=True, help="What chance is drawn from."
+            "--seed",
+            type=click.IntRange(0, SEED_MAX),
+            default=1,
+            show_default=True,
+            help="What chance is drawn from.",
         ),
         click.option(
             "--design",
@@ -108,7 +117,9 @@ def common(function: F) -> F:
 def patient(function: F) -> F:
     """``--patient``, ``--days``, ``--degraded`` and ``--keep``: what is run, and how far one insists."""
     for option in (
-        click.option("--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the journals there."),
+        click.option(
+            "--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the journals there."
+        ),
         click.option(
             "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
         ),
@@ -119,7 +130,11 @@ def patient(function: F) -> F:
             help="How long, in simulated days.  [default: 1]",
         ),
         click.option(
-            "--patient", type=click.IntRange(0, 1_000_000), default=0, show_default=True, help="Who of the cohort."
+            "--patient",
+            type=click.IntRange(0, 1_000_000),
+            default=0,
+            show_default=True,
+            help="Who of the cohort.",
         ),
     ):
         function = option(function)
@@ -141,9 +156,11 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
     for text in texts:
         one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
         if one.frame >= frames:
-            raise Refused(f"{text}: the run ends before that time; give an earlier one, as {one.attack_id}@00:30, or more --days")
+            raise Refused(
+                f"{text}: the run ends before that; say earlier, as {one.attack_id}@00:30, or more --days"
+            )
         schedule.append(one)
-    return catalogue.with_spans(schedule)
+    return catalogue.with_spans(schedule) if schedule else []
 
 
 def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:
@@ -153,7 +170,7 @@ def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"--keep {folder}: cannot be made: {sentence_of(error)}") from None
+        raise Refused(f"--keep {folder}: cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refused(f"--keep {folder}: cannot be written to; name another folder")
     for name in names:

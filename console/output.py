@@ -22,7 +22,9 @@ class Output:
     def __init__(self, json_file: JsonFile | None, *, is_quiet: bool) -> None:
         self._json_file = json_file
         self.is_quiet = is_quiet
-        self.console = Console(stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False)
+        self.console = Console(
+            stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False
+        )
         if not self.console.is_terminal:
             self.console.width = PIPE_WIDTH
 
@@ -55,8 +57,15 @@ class Output:
 
     def show(self, page: RenderableType) -> None:
         """A page for people; nothing when quiet."""
-        if not self.is_quiet:
+        if self.is_quiet:
+            return
+        if self.console.is_terminal:
             self.console.print(page, width=self.page_width)
+            return
+        with self.console.capture() as captured:
+            self.console.print(page, width=self.page_width)
+        lines = (line.rstrip() for line in captured.get().split("\n"))
+        self.console.out("\n".join(lines), end="", highlight=False)
 
     def verdict(self, line: RenderableType) -> None:
         """The one line that even quiet prints."""

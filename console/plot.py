@@ -12,7 +12,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _BRAILLE = 0x2800
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "_.-=+*#@"
-_AXIS_CHARS = 5
+AXIS_CHARS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,11 @@ class Axes:
     hours: float
 
 
-def chart(curves: Sequence[Curve], axes: Axes, width: int, height: int, *, is_ascii: bool = False) -> list[Text]:
-    """``height`` lines of plot and one of hours, each at most ``width`` characters. Later curves lie on top."""
-    columns = max(width - _AXIS_CHARS, 4)
+def chart(
+    curves: Sequence[Curve], axes: Axes, width: int, height: int, *, is_ascii: bool = False
+) -> list[Text]:
+    """``height`` lines of plot and one of hours, each at most ``width`` wide. Later curves lie on top."""
+    columns = max(width - AXIS_CHARS, 4)
     cells: dict[tuple[int, int], tuple[int, str]] = {}
     for curve in curves:
         _draw(cells, curve, axes, columns, height)
@@ -99,18 +101,18 @@ def _label(axes: Axes, row: int, height: int) -> str:
     for value in (*axes.band, axes.high, axes.low):
         if _row(axes, value, height) == row:
             return f"{value:>4.0f} "
-    return " " * _AXIS_CHARS
+    return " " * AXIS_CHARS
 
 
 def _hours(axes: Axes, columns: int) -> Text:
     """Hours under the plot, as dense as they fit."""
     steps = (1, 2, 3, 4, 6, 12, 24, 48, 96, 240, 480)
     step = next((s for s in steps if s * columns / max(axes.hours, 0.1) >= 6), steps[-1])
-    marks = [" "] * (columns + _AXIS_CHARS)
+    marks = [" "] * (columns + AXIS_CHARS)
     hour = 0
     while hour <= axes.hours:
         text = f"{hour % 24:02d}:00" if axes.hours > 1 else f"{hour:02d}h"
-        at = _AXIS_CHARS + round(hour * columns / max(axes.hours, 0.1))
+        at = AXIS_CHARS + round(hour * columns / max(axes.hours, 0.1))
         if at + len(text) <= len(marks):
             marks[at : at + len(text)] = text
         hour += step
@@ -118,7 +120,7 @@ def _hours(axes: Axes, columns: int) -> Text:
 
 
 def sparkline(values: Sequence[float], points: int, width: int, *, is_ascii: bool = False) -> str:
-    """The largest value in each of ``width`` buckets of ``points``, as blocks that grow with the largest of all."""
+    """The largest value in each of ``width`` buckets of ``points``, as blocks; the largest of all is full."""
     blocks = _ASCII_BLOCKS if is_ascii else _BLOCKS
     top = max(values, default=0.0) or 1.0
     line = []

@@ -1,7 +1,7 @@
 """What a run looks like at the moment: filled by the harness's callbacks, read by whoever draws it.
 
-The callbacks run in the world's own loop, so they do little; drawing happens elsewhere and reads only values that are
-replaced whole, never changed in place.
+The callbacks run in the world's own loop, so they do little; drawing happens elsewhere and reads only values
+that are replaced whole, never changed in place.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Subject:
     patient: int
     seed: int
     frames: int
+    attacks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ class Scene:
     """One or several runs, as seen so far. ``on_line`` hears each line of the story as it is told."""
 
     def __init__(
-        self, subject: Subject, runs: dict[str, tuple[str, float]], on_line: Callable[[Line], None] = lambda _: None
+        self,
+        subject: Subject,
+        runs: dict[str, tuple[str, float]],
+        on_line: Callable[[Line], None] = lambda _: None,
     ) -> None:
         self.subject = subject
         self.runs = runs
@@ -119,13 +123,14 @@ class Scene:
         self._started_s = time.monotonic()
         self._looked_s = 0.0
         self._card_frame: int | None = None
+        self._world: Any = None
 
-    # -- what the harness calls -------------------------------------------------------------------------------
+    # -- what the harness calls --
 
     def begin(self, name: str, number: int) -> None:
         """A run begins."""
         self.run_name, self.run_number, self.frame = name, number, 0
-        self.walls, self._card_frame, self.attacks_begun = None, None, 0
+        self.walls, self._card_frame, self.attacks_begun, self._world = None, None, 0, None
         self.lines = ()
 
     def hear(self, note: links.Note) -> None:
@@ -144,12 +149,10 @@ class Scene:
 
     def see(self, frame: int, world: Any) -> None:
         """The world after one frame."""
-        self.frame = frame + 1
+        self.frame, self._world = frame + 1, world
         is_last = self.frame >= self.subject.frames
-        now_s = time.monotonic()
-        if (is_last or now_s - self._looked_s >= LOOK_S) and hasattr(world, "truth"):
-            self._looked_s = now_s
-            self.truths = {**self.truths, self.run_name: world.truth()}
+        if is_last or time.monotonic() - self._looked_s >= LOOK_S:
+            self._look()
         if self._card_frame is not None and frame >= self._card_frame + SETTLED_FRAMES:
             self._close_card()
 
@@ -158,15 +161,21 @@ class Scene:
         self.lines = (*self.lines[-LINES_KEPT + 1 :], line)
         self._on_line(line)
 
+    def _look(self) -> None:
+        self._looked_s = time.monotonic()
+        if hasattr(self._world, "truth"):
+            self.truths = {**self.truths, self.run_name: self._world.truth()}
+
     def _close_card(self) -> None:
         """An attack is over: say what the patient noticed of it."""
         if self._card_frame is None:
             return
         self._card_frame = None
+        self._look()
         if self.truth is not None:
             self.tell(Line(self.frame, "patient", telling.patient_sentence(self.truth.glucose_mg_dl)))
 
-    # -- what a view asks -------------------------------------------------------------------------------------
+    # -- what a view asks --
 
     @property
     def truth(self) -> Truth | None:

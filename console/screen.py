@@ -9,6 +9,7 @@ from rich.text import Text
 from console import plot, telling
 from console.scene import Scene
 from console.telling import Line
+from world.truth import Truth
 
 WIDTH_MIN, HEIGHT_MIN = 50, 18
 SLOT_MIN = 5
@@ -27,7 +28,15 @@ _STYLES = {
 _MARKS = {"attack": "▶", "wall": "■", "life": "↻", "bad": "✖", "device": "●", "log": " ", "patient": "♥"}
 #: Only measures words; never writes.
 _WRAPPER = Console(width=200)
-_ASCII_MARKS = {"attack": ">", "wall": "#", "life": "+", "bad": "x", "device": "*", "log": " ", "patient": "~"}
+_ASCII_MARKS = {
+    "attack": ">",
+    "wall": "#",
+    "life": "+",
+    "bad": "x",
+    "device": "*",
+    "log": " ",
+    "patient": "~",
+}
 
 
 def is_big_enough(width: int, height: int) -> bool:
@@ -61,11 +70,15 @@ def _header(scene: Scene, width: int, now_s: float, *, is_ascii: bool, is_paced:
     run = Text(f" {scene.clock} ", style="bold reverse" if scene.run_name != "open" else "bold white on red")
     run.append(f" run {scene.run_number} of {total}: " if total > 1 else " ")
     run.append(scene.title, "bold red" if scene.run_name == "open" else "bold")
+    if scene.attacks_begun:
+        run.append(f", attack {scene.attacks_begun} of {scene.subject.attacks}")
     if is_paced:
         run.append("  (paced for viewing)", "dim")
     left_s = scene.seconds_left(now_s)
     tail = f" {scene.share_done:4.0%}  {'' if left_s is None else f'{left_s:.0f} s left'}"
-    progress = Text(" " + plot.bar(scene.share_done, max(width - len(tail) - 2, 4), is_ascii=is_ascii), style="cyan")
+    progress = Text(
+        " " + plot.bar(scene.share_done, max(width - len(tail) - 2, 4), is_ascii=is_ascii), style="cyan"
+    )
     progress.append(tail, "default")
     lines = [name, walls_line, run, progress]
     for line in lines:
@@ -79,7 +92,7 @@ def axes(points: int) -> plot.Axes:
 
 
 def _patient(scene: Scene, width: int, plot_height: int, *, is_ascii: bool) -> list[RenderableType]:
-    """The curve in a frame (``plot_height`` + 3 lines), a line of insulin, a line of feeling."""
+    """The curve and the doses in a frame (``plot_height`` + 4 lines), and a line of how the patient is."""
     truth = scene.truth
     assert truth is not None
     minutes = scene.subject.frames * scene.subject.design.frame_ms // 60_000
@@ -89,38 +102,32 @@ def _patient(scene: Scene, width: int, plot_height: int, *, is_ascii: bool) -> l
         curves.append(plot.Curve(scene.truths["attacked"].glucose_mg_dl, "dim cyan"))
     curves.append(plot.Curve(truth.glucose_mg_dl, OPEN_STYLE if is_open else WALLED_STYLE, LOW_STYLE))
     lines = plot.chart(curves, axes(max(minutes, 1)), width - 4, plot_height, is_ascii=is_ascii)
-    title = "true glucose, mg/dL (dotted: 70 to 180)"
+    columns = max(width - 4 - plot.AXIS_CHARS, 4)
+    spark = plot.sparkline(truth.delivered_u, max(minutes // SLOT_MIN, 1), columns, is_ascii=is_ascii)
+    lines.append(Text("dose ", style="dim").append(spark, "magenta"))
+    title = "true glucose in mg/dL, dotted from 70 to 180; insulin doses below"
     panel = Panel(Group(*lines), title=title, title_align="left", border_style="red" if is_open else "dim")
-    doses = truth.delivered_u
-    insulin = Text(" insulin ", style="dim")
-    spark = plot.sparkline(doses, max(minutes // SLOT_MIN, 1), max(width - 40, 10), is_ascii=is_ascii)
-    insulin.append(spark, "magenta")
-    insulin.append(f" {sum(doses):.1f} U")
-    insulin.append(_pump(scene), "bold red" if _is_suspended(scene) else "dim")
-    insulin.truncate(width, overflow="ellipsis")
-    feeling = Text(" patient ", style="dim")
-    feeling.append(telling.patient_sentence(truth.glucose_mg_dl), _feeling_style(truth.glucose_mg_dl[-1:]))
-    feeling.truncate(width, overflow="ellipsis")
-    return [panel, insulin, feeling]
+    return [panel, _feeling(scene, truth, width)]
 
 
 def _is_suspended(scene: Scene) -> bool:
     truth = scene.truth
-    return bool(truth and truth.suspended_min and truth.suspended_min[-1] >= len(truth.glucose_mg_dl) - SLOT_MIN)
+    return bool(
+        truth and truth.suspended_min and truth.suspended_min[-1] >= len(truth.glucose_mg_dl) - SLOT_MIN
+    )
 
 
-def _pump(scene: Scene) -> str:
-    truth = scene.truth
-    if truth is None:
-        return ""
-    state = "suspended by its watchdog" if _is_suspended(scene) else "delivering"
-    return f"  pump {state}"
-
-
-def _feeling_style(last: tuple[float, ...]) -> str:
-    if not last or last[0] >= TARGET_BAND[0]:
-        return "bold"
-    return LOW_STYLE
+def _feeling(scene: Scene, truth: Truth, width: int) -> Text:
+    """How the patient is, what was delivered, and whether the pump still believes its commands."""
+    is_low = bool(truth.glucose_mg_dl) and truth.glucose_mg_dl[-1] < TARGET_BAND[0]
+    row = Text(f" {telling.patient_sentence(truth.glucose_mg_dl)}", style=LOW_STYLE if is_low else "bold")
+    row.append(f"   insulin {sum(truth.delivered_u):.1f} U   ", "dim")
+    if _is_suspended(scene):
+        row.append("pump suspended by its watchdog", "bold red")
+    else:
+        row.append("pump delivering", "dim")
+    row.truncate(width, overflow="ellipsis")
+    return row
 
 
 def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
@@ -130,7 +137,9 @@ def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
         rows = [*event_rows(line, scene.subject.design.frame_ms, width - 4, is_ascii=is_ascii), *rows]
         if len(rows) >= room:
             break
-    return Panel(Group(*rows[-room:]), title="what happens", title_align="left", border_style="dim", height=height)
+    return Panel(
+        Group(*rows[-room:]), title="what happens", title_align="left", border_style="dim", height=height
+    )
 
 
 def event_rows(line: Line, frame_ms: int, width: int, *, is_ascii: bool = False) -> list[Text]:

@@ -22,7 +22,7 @@ _LOG_CHARS_MAX = 160
 #: Reasons of a refusal that are not a wall's own name.
 _WALL_OF_REASON = {"epoch": "sequence", "frame": "sequence", "late": "window"}
 
-#: Who stops it, and what is to be said, for each event. ``{who}`` is the partition, ``{detail}`` the monitor's words.
+#: Who stops it, and what to say, by event. ``{who}`` is the partition, ``{detail}`` the monitor's words.
 _EVENTS: dict[Event, tuple[str, str]] = {
     Event.BAD_MESSAGE: ("", "refused at the gate: {detail}"),
     Event.BAD_SEQUENCE: ("sequence", "an old or reordered message is seen: {detail}"),
@@ -31,7 +31,10 @@ _EVENTS: dict[Event, tuple[str, str]] = {
     Event.REJECTIONS_EXCEEDED: ("rate", "too many refused messages: {detail}"),
     Event.WINDOW_OVERRUN: ("window", "its time is up and nobody waits for it"),
     Event.PARTITION_EXIT: ("", "{who} {detail}"),
-    Event.FORBIDDEN_SYSCALL: ("seccomp", "the kernel ends {who} at a system call that no honest program makes"),
+    Event.FORBIDDEN_SYSCALL: (
+        "seccomp",
+        "the kernel ends {who} at a call no honest program makes",
+    ),
     Event.MEMORY_EXCEEDED: ("rlimits", "{who} ran out of the memory it was given"),
     Event.CPU_EXCEEDED: ("window", "{who} used more processor time than it was given"),
     Event.GATE_DIED: ("gate", "the confined process that reads its bytes died in everyone's place"),
@@ -67,7 +70,8 @@ def lines_of(note: links.Note) -> list[Line]:
         case "up":
             return _up(note)
         case "killed":
-            text = f"{note.partition} is gone {_number(note, 'kill_ms'):.1f} ms after the violation, none of it left"
+            took = f"{_number(note, 'kill_ms'):.1f} ms"
+            text = f"{note.partition} is gone {took} after the violation, none of it left"
             return [Line(note.frame, "life", text)]
         case "quarantine":
             return [Line(note.frame, "bad", f"{note.partition} stays off from now on")]
@@ -76,8 +80,6 @@ def lines_of(note: links.Note) -> list[Line]:
         case "booted":
             seconds = _number(note, "boot_ms") / 1000
             return [Line(0, "device", f"the device is up after {seconds:.1f} s: {note.text}")]
-        case "refused":
-            return [Line(note.frame, "bad", f"the device is refused: {note.text}")]
         case "end":
             kind = "bad" if note.facts.get("is_fault") else "device"
             return [Line(note.frame, kind, f"the run ends: {note.text}")]
@@ -148,18 +150,19 @@ def _up(note: links.Note) -> list[Line]:
     life = int(_number(note, "epoch"))
     if life == 0:
         return []
-    text = f"{note.partition} is back after {_number(note, 'launch_ms'):.0f} ms, from a verified image (life {life + 1})"
+    took = f"{_number(note, 'launch_ms'):.0f} ms"
+    text = f"{note.partition} is back after {took}, from a verified image (life {life + 1})"
     return [Line(note.frame, "life", text)]
 
 
 # --- the patient ---
 
 _FEELINGS = (
-    (40.0, "in grave danger"),
-    (54.0, "very low: confused and weak"),
-    (70.0, "low: shaky and sweating"),
-    (180.0, "well"),
-    (250.0, "high: thirsty"),
+    (40.0, "is in grave danger"),
+    (54.0, "is confused and weak: very low"),
+    (70.0, "is shaky and sweating: low"),
+    (180.0, "feels well"),
+    (250.0, "is thirsty: high"),
 )
 _TREND_MIN = 15
 
@@ -169,11 +172,11 @@ def feeling(glucose_mg_dl: float) -> str:
     for limit, word in _FEELINGS:
         if glucose_mg_dl < limit or (limit == 180.0 and glucose_mg_dl <= limit):
             return word
-    return "very high: thirsty and ill"
+    return "is thirsty and ill: very high"
 
 
 def trend(glucose_mg_dl: Sequence[float]) -> str:
-    """Steady, rising or falling over the last 15 minutes, by a sensor's usual arrows (1 and 2 mg/dL per minute)."""
+    """Steady, rising or falling over 15 minutes, by a sensor's usual arrows (1 and 2 mg/dL/min)."""
     if len(glucose_mg_dl) <= _TREND_MIN:
         return "steady"
     slope = (glucose_mg_dl[-1] - glucose_mg_dl[-1 - _TREND_MIN]) / _TREND_MIN
@@ -183,11 +186,11 @@ def trend(glucose_mg_dl: Sequence[float]) -> str:
 
 
 def patient_sentence(glucose_mg_dl: Sequence[float]) -> str:
-    """``131 mg/dL, steady; the patient is well``."""
+    """``131 mg/dL, steady; the patient feels well``."""
     if not glucose_mg_dl:
         return "not seen yet"
     now = glucose_mg_dl[-1]
-    return f"{now:.0f} mg/dL, {trend(glucose_mg_dl)}; the patient is {feeling(now)}"
+    return f"{now:.0f} mg/dL, {trend(glucose_mg_dl)}; the patient {feeling(now)}"
 
 
 def clock_text(frame: int, frame_ms: int) -> str:

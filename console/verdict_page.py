@@ -20,14 +20,21 @@ from faults.experiment import Run
 
 CURVE_HEIGHT = 11
 LIMITS = (
-    "Linux walls are not a hypervisor: the partitions share a kernel, caches and memory buses, and a flaw of that "
-    "kernel breaches all of them. This page shows isolation of this emulation, on this host, for these attacks.",
-    "The virtual clock hides timing between partitions by construction; the patient is a model, the attacks are a "
-    "sample. A real-time run (run --clock real) and hardware measure what this cannot.",
+    (
+        "Linux walls are not a hypervisor: the partitions share a kernel, caches and memory buses, and one "
+        "flaw of that kernel breaches them all. What held, held in this emulation, on this host, for these "
+        "attacks."
+    ),
+    (
+        "The virtual clock hides timing between partitions by construction; the patient is a model, the "
+        "attacks are a sample. The real clock (run --clock real) and hardware show what this cannot."
+    ),
 )
 
 
-def page(story: Story, width: int, *, is_ascii: bool = False, has_colour: bool = True, keep: Path | None = None) -> Group:
+def page(
+    story: Story, width: int, *, is_ascii: bool = False, has_colour: bool = True, keep: Path | None = None
+) -> Group:
     """The whole page, ``width`` characters wide."""
     return Group(
         *_headline(story),
@@ -35,8 +42,8 @@ def page(story: Story, width: int, *, is_ascii: bool = False, has_colour: bool =
         *_runs(story, width, is_ascii=is_ascii, has_colour=has_colour),
         *_bytes(story),
         Text(),
-        Rule("what was tried, what stopped it, and what it did without walls", align="left", style="dim"),
-        *[row for trial in story.trials for row in trial_rows(trial, story.attacked, width)],
+        Rule("what was tried, what stopped it; open: what it did without walls", align="left", style="dim"),
+        trials_table(story),
         Text(),
         *_costs(story, keep),
         Text(),
@@ -57,6 +64,12 @@ def closing(story: Story) -> Text:
     text.append(f"  {held} of {len(story.trials)} attacks held; therapy's output ", "default")
     text.append(_bytes_sentence(story), "default")
     return text
+
+
+def in_one_line(story: Story) -> Text:
+    """``closing``, and the first reason if it did not hold."""
+    text = closing(story)
+    return text.append(f"; {story.problems[0]}") if story.problems else text
 
 
 def _headline(story: Story) -> Iterator[Text]:
@@ -119,7 +132,9 @@ def _curves(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> It
     over = plot.Curve(opened.glucose_mg_dl, OPEN_STYLE, LOW_STYLE)
     if has_colour:
         legend = Text("     true glucose in mg/dL: ", style="dim")
-        legend.append("behind the walls", WALLED_STYLE).append(" and ", "dim").append("without walls", OPEN_STYLE)
+        legend.append("behind the walls", WALLED_STYLE).append(" and ", "dim").append(
+            "without walls", OPEN_STYLE
+        )
         yield legend
         yield from plot.chart([over, under], span, width, CURVE_HEIGHT, is_ascii=is_ascii)
         return
@@ -157,24 +172,29 @@ def _bytes_sentence(story: Story) -> str:
 _OUTCOME_STYLES = {Outcome.HELD: "bold green", Outcome.BREACH: "bold red"}
 
 
-def trial_rows(trial: Trial, run: Run, width: int) -> list[Text]:
-    """One trial: what it tried and its outcome in the first row, then who stopped it and what it did without walls."""
-    style = _OUTCOME_STYLES.get(trial.outcome, "bold yellow")
-    outcome = Text(trial.outcome.value, style=style)
-    at = clock_text(trial.injection.frame, run.design.frame_ms)
-    head = Text(f"{at} ", style="dim").append(f"{trial.row.id} ", "bold").append(trial.row.plain or trial.row.attempt)
-    head.truncate(width - len(outcome) - 1, overflow="ellipsis")
-    head.pad_right(width - len(outcome) - len(head))
-    stopped = trial.stopped_by or ("nothing had to" if trial.outcome is Outcome.HELD else "nothing seen")
-    details = [f"stopped by {stopped}" if trial.stopped_by else stopped, f"without walls: {trial.open_effect.sentence}"]
+def trials_table(story: Story) -> Table:
+    """One row for each trial: when, which, outcome, what it tried, who stopped it, what it did open."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("at", no_wrap=True, style="dim", vertical="top")
+    table.add_column("id", no_wrap=True, style="bold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for trial in story.trials:
+        outcome = Text(trial.outcome.value, style=_OUTCOME_STYLES.get(trial.outcome, "bold yellow"))
+        at = clock_text(trial.injection.frame, story.attacked.design.frame_ms)
+        table.add_row(at, trial.row.id, outcome, _trial_text(trial))
+    return table
+
+
+def _trial_text(trial: Trial) -> Text:
+    text = Text(trial.row.plain or trial.row.attempt)
     if trial.outcome is not Outcome.HELD:
-        details.insert(1, trial.effect.sentence)
-    second = Text(" " * (len(at) + 5) + "; ".join(details), style="dim")
-    second.truncate(width, overflow="ellipsis")
-    return [head + outcome, second]
+        text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
+    stopped = f"stopped by {trial.stopped_by}" if trial.stopped_by else "nobody was seen to stop it"
+    return text.append(f"\n{stopped}; open: {trial.open_effect.sentence}", "dim")
 
 
-def _costs(story: Story, keep: Path | None) -> Iterator[Text]:
+def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
     run = story.attacked
     kills, launches = figures.spread(run.kill_ms), figures.spread(figures.launches_ms(run))
     yield Rule("what it cost, and how to check it", align="left", style="dim")
@@ -182,11 +202,13 @@ def _costs(story: Story, keep: Path | None) -> Iterator[Text]:
         yield Text("kills: none was needed")
     else:
         yield Text(
-            f"kills: violation seen to last process gone, p50 {kills.p50_ms:.1f} ms, max {kills.max_ms:.1f} ms "
-            f"(n = {kills.count}); a kernel's own kill is not counted"
+            f"kills: violation seen to last process gone, p50 {kills.p50_ms:.1f} ms, "
+            f"max {kills.max_ms:.1f} ms (n = {kills.count}); a kernel's own kill is not counted"
         )
     counts = ", ".join(f"{name} {count}" for name, count in figures.restarts(run).items())
-    again = f", each back after p50 {launches.p50_ms:.0f} ms, max {launches.max_ms:.0f} ms" if launches else ""
+    again = (
+        f", each back after p50 {launches.p50_ms:.0f} ms, max {launches.max_ms:.0f} ms" if launches else ""
+    )
     yield Text(f"restarts: {counts}{again}")
     walls_s = " + ".join(f"{one.record.wall_s:.1f}" for one in (run, story.replayed, story.calm, story.open))
     yield Text(f"time: {walls_s} s for the four runs; boot {figures.boot_ms(run) or 0.0:.0f} ms")

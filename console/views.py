@@ -96,8 +96,8 @@ def plain_line(line: Line, frame_ms: int) -> Text:
 class OnScreen:
     """A full screen that redraws itself, a few times a second, while the run goes on.
 
-    With ``is_paced`` the first run is slowed down so that it can be followed: the world's hardware answers each frame
-    up to ``PAUSE_S_MAX`` later. Logical time knows nothing of it, so no byte changes.
+    With ``is_paced`` the first run is slowed down so that it can be followed: the world's hardware answers
+    each frame up to ``PAUSE_S_MAX`` later. Logical time knows nothing of it, so no byte changes.
     """
 
     def __init__(
@@ -141,7 +141,9 @@ class OnScreen:
         size = self._console.size
         is_ascii = self._console.options.ascii_only
         paced = self._is_paced and self._scene.run_number == 1
-        return screen(self._scene, size.width, size.height, time.monotonic(), is_ascii=is_ascii, is_paced=paced)
+        return screen(
+            self._scene, size.width, size.height, time.monotonic(), is_ascii=is_ascii, is_paced=paced
+        )
 
     def _overheard(self, text: str) -> None:
         self._scene.tell(Line(self._scene.frame, "log", text))

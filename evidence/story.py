@@ -68,6 +68,8 @@ class Story:
     harm_attacked: harm.HarmGrade
     harm_open: harm.HarmGrade
     canary_leaks: tuple[str, ...]
+    #: Whether the open control must have hurt the patient: asked of the whole day, not of single attacks.
+    needs_harm: bool = True
 
     @property
     def problems(self) -> list[str]:
@@ -82,7 +84,7 @@ class Story:
             found.append(f"therapy's output changed under attack: {self.comparison.difference}")
         if self.harm_attacked.severity > harm.Severity.S0:
             found.append(f"the patient was harmed behind the walls: grade {self.harm_attacked.severity.name}")
-        if self.harm_open.severity < harm.Severity.S3:
+        if self.needs_harm and self.harm_open.severity < harm.Severity.S3:
             found.append(
                 f"without walls the attack did no grave harm (grade {self.harm_open.severity.name}), so it proves little"
             )
@@ -113,11 +115,19 @@ Progress = Callable[[str, int, int], Ears]
 RUNS = ("attacked", "replayed", "calm", "open")
 
 
-def tell(plan: Plan, schedule: Sequence[Injection], progress: Progress, keep: Path | None = None) -> Story:
+def tell(
+    plan: Plan,
+    schedule: Sequence[Injection],
+    progress: Progress,
+    keep: Path | None = None,
+    *,
+    needs_harm: bool = True,
+) -> Story:
     """Run the four runs and judge them. ``progress`` gives the ears for each run as it begins.
 
     Only the attacked run uses the plan's clock; the others go as fast as they can, which changes no byte.
-    ``keep`` is a folder for the journals. Raises ``BenchError`` and ``DesignError``.
+    ``keep`` is a folder for the journals; without ``needs_harm`` the open control need not hurt the patient.
+    Raises ``BenchError`` and ``DesignError``.
     """
     fast = replace(plan, clock="virtual")
 
@@ -131,7 +141,7 @@ def tell(plan: Plan, schedule: Sequence[Injection], progress: Progress, keep: Pa
     replayed = done("replayed", replace(fast, overlays=noninterference.players(design, admitted)), ())
     calm = done("calm", fast, ())
     opened = done("open", replace(fast, without=walls.ALL), schedule)
-    return _judge(attacked, replayed, calm, opened)
+    return replace(_judge(attacked, replayed, calm, opened), needs_harm=needs_harm)
 
 
 def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:

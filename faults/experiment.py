@@ -94,7 +94,12 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
                 now.frame = frame
                 ears.on_frame(frame, world)
 
-            record = bench.run(_with_implant(design, plan, equipped), folder, ears.on_note, on_frame)
+            try:
+                record = bench.run(_with_implant(design, plan, equipped), folder, ears.on_note, on_frame)
+            except BaseException:  # interrupted: what attacks left behind ends now, not at its own deadline
+                bench.close()
+                watcher.end_survivors()
+                raise
             survivors = watcher.survivors()
             watcher.end_survivors()
     result = Run(

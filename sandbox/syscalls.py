@@ -30,7 +30,7 @@ SEALED = names(
     "epoll_wait epoll_pwait epoll_pwait2 epoll_ctl poll ppoll select pselect6 sendto recvfrom "
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname "
     "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrusage sched_yield "
-    "sched_getaffinity sched_getscheduler sched_getparam exit exit_group"
+    "sched_getaffinity exit exit_group"
 )
 
 #: What the launch needs besides: sockets, threads, closing what was inherited, taking the sealed filter.
@@ -55,7 +55,6 @@ FATAL = names(
 )
 
 _PR_SET_DUMPABLE = 4
-_SCHED_OTHER = 0
 _PROT_EXEC = 4
 #: The kernel reads only this half of an ioctl's request and of an fcntl's command.
 _LOW_HALF = 0xFFFF_FFFF
@@ -106,9 +105,6 @@ def sealed() -> bytes:
     masked = pyseccomp.MASKED_EQ
     program.add_rule(pyseccomp.ALLOW, "mmap", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     program.add_rule(pyseccomp.ALLOW, "mprotect", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
-    # libzmq's threads confirm their ordinary scheduling class as the first thing they do, and abort if they may not;
-    # one of them may get to run only after the filter is on. No other class can be asked for.
-    program.add_rule(pyseccomp.ALLOW, "sched_setscheduler", pyseccomp.Arg(1, pyseccomp.EQ, _SCHED_OTHER))
     for request in (_TCGETS, _FIOCLEX):
         program.add_rule(pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, masked, _LOW_HALF, request))
     for command in _FCNTL_COMMANDS:
