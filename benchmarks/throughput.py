@@ -60,7 +60,13 @@ def design(folder: Path, setting: Setting) -> Path:
 def ours_per_s(setting: Setting) -> float:
     """Messages that sinks received per second, the warm-up left out."""
     with device_runs.design_folder() as folder:
-        world = device_runs.run(design(folder, setting), setting.frames).world
+        record = device_runs.run(design(folder, setting), setting.frames)
+    rulings = record.of_kind("ruling")
+    if rulings:
+        raise device_runs.RunFailed(
+            f"a sound sender was ruled against: {rulings[0].text}, {rulings[0].facts}"
+        )
+    world = record.world
     first = WARM_UP_FRAMES
     received = world.packets[-1] - world.packets[first]
     return float(received / (world.times_s[-1] - world.times_s[first]))
@@ -102,8 +108,8 @@ def measure_growth(effort: Effort, step: Step) -> list[Figure]:
 
 
 def per_frame(message_bytes: int) -> int:
-    """As many as fit one window's link."""
-    return min(4_096, (8 << 20) // message_bytes)
+    """As many as fit one order to a gate, which is one message on a socket of at most a megabyte."""
+    return min(4_096, (512 << 10) // message_bytes)
 
 
 ROWS = (
