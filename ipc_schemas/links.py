@@ -105,10 +105,15 @@ class GateContract(Link, frozen=True):
 
 
 class Open(Link, frozen=True):
-    """Monitor to gate: open the window of a frame; ``opened`` is the encoded ``wire.WindowOpen``."""
+    """Monitor to gate: open the window of a frame.
+
+    ``opened`` is the encoded ``wire.WindowOpen``, or a piece of it when it is larger than ``PIECE_BYTES_MAX``; the
+    last piece ``is_last``.
+    """
 
     frame: Count
     opened: Blob
+    is_last: bool
 
 
 class Batch(Link, frozen=True):
@@ -143,6 +148,12 @@ class GateReport(Link, frozen=True):
     ended_by: Name
 
 
+#: The frame of a gate's first report, which says that its partition is ready for its first window.
+READY_FRAME = 0xFFFF_FFFF
+#: How long a partition may take from "go" to its first window: its imports and its constructor.
+START_BUDGET_MS = 10_000
+#: The largest piece of a window's inputs in one message to a gate.
+PIECE_BYTES_MAX = 96 << 10
 #: The largest report a gate sends in one piece; a larger window goes in several.
 REPORT_BYTES_MAX = 96 << 10
 

@@ -110,7 +110,7 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
 def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speaker, started_s: float) -> int:
     why, is_fault = "", False
     try:
-        core.lives.boot()
+        core.boot()
         speaker.tell(0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000})
         core.run(order.frames)
     except StopRun as stop:

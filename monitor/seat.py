@@ -30,6 +30,7 @@ class Seat:
     launch: Launch | None = None
     is_quarantined: bool = False
     recheck: Recheck | None = None
+    is_starting: bool = False
     is_open: bool = False
     opened_s: float = 0.0
     deadline_s: float = 0.0

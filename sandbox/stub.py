@@ -34,9 +34,8 @@ EXIT_CRASH = 70
 
 #: Standard extension modules that code may import once no new executable memory can be mapped.
 _PRELOADED = syscalls.names(
-    "_bisect _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _pickle _posixshmem "
-    "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
-    "fcntl grp math mmap resource select unicodedata zlib"
+    "_bisect _contextvars _csv _datetime _decimal _heapq _json _pickle _queue _random _sha1 _sha2 _sha256 _sha512 "
+    "_socket _statistics _struct _zoneinfo array binascii fcntl math mmap resource select unicodedata zlib"
 )
 _PRELOADED_PURE = ("encodings.ascii", "encodings.latin_1", "dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
 

@@ -99,6 +99,16 @@ class Confined:
         self.said = [json.loads(line) for line in lines if line.startswith("{")]
         return ended
 
+    def read_until(self, words: bytes) -> None:
+        """Read the log until it holds ``words``."""
+        deadline_s = time.monotonic() + _DEADLINE_S
+        poll = select.poll()
+        poll.register(self.log, select.POLLIN)
+        while words not in self.text:
+            assert time.monotonic() < deadline_s, f"it never said {words!r}, but {self.text!r}"
+            poll.poll(100)
+            self._drain()
+
     def _drain(self) -> None:
         while True:
             try:

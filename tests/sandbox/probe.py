@@ -310,6 +310,7 @@ def crash(facts: Facts) -> str:
 
 
 def wait(_facts: Facts) -> str:
+    print("waiting", flush=True)
     time.sleep(60)
     return "waited"
 
