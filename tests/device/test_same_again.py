@@ -68,7 +68,7 @@ def test_the_clock_does_not_change_what_is_sent(device: Run, clock: str, toy: To
 
 
 def frames_before_a_loss(outcome: Outcome) -> int:
-    """How many frames passed before the host made anyone lose a window; wall-clock budgets cannot promise more."""
+    """How many frames passed before the host made anyone lose a window."""
     lost = [
         note.frame for note in outcome.record.of_kind("ruling") if "window_overrun" in note.facts.values()
     ]
