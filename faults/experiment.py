@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,22 +137,16 @@ def _equip(
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
     )
-    return catalogue.with_spans(catalogue.equip(schedule, means))
+    contracted = design.port(f"{ATTACKED}.activity").messages_per_frame_max
+    bounds = {"C05": {"messages_per_frame_max": contracted}}
+    known = [replace(one, parameters=bounds.get(one.attack_id, {}) | dict(one.parameters)) for one in schedule]
+    return catalogue.with_spans(catalogue.equip(known, means))
 
 
 def _with_implant(design: Design, plan: Plan, schedule: Sequence[Injection]) -> Plan:
     files = image.implant_files() | {image.SCHEDULE: image.schedule_bytes(schedule)}
     overlay = links.Overlay(str(design.partition(ATTACKED).image), image.ENTRY, files)
-    return Plan(
-        plan.design,
-        plan.frames,
-        plan.seed,
-        plan.patient,
-        plan.clock,
-        plan.without,
-        {**plan.overlays, ATTACKED: overlay},
-        plan.accept_degraded,
-    )
+    return replace(plan, overlays={**plan.overlays, ATTACKED: overlay})
 
 
 def _read(result: Run, folder: Path) -> Run:
