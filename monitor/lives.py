@@ -140,6 +140,7 @@ class Lives:
             self._watch(life.process.log, seat, "log")
             facts["pid"] = life.process.pid
             seat.is_starting = True
+            seat.log_bytes = 0  # an earlier life's last words are not this one's
             seat.deadline_s = time.monotonic() + links.START_BUDGET_MS / 1000 + GATE_GRACE_S
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "up"))
         self.tell(self.frame, "up", seat.name, f"{seat.name} is up (life {seat.epoch})", facts)

@@ -64,6 +64,9 @@ class FakeLaunch:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._warden.gates[self._name] = theirs
         self._warden.ends += [ours, theirs]
+        if self._name != WORLD:
+            key = (self._name, self._epoch)
+            theirs.send(self._warden.first.get(key, report(links.READY_FRAME)))
         process = None if self._name == WORLD else self._process(self._name)
         return Life(self._name, self._epoch, self._process(f"gate of {self._name}"), ours, process)
 
@@ -89,6 +92,7 @@ class FakeWarden(Warden):
         self.broken: set[tuple[str, int]] = set()
         self.failing: set[tuple[str, int]] = set()
         self.holes: dict[str, list[str]] = {}
+        self.first: dict[tuple[str, int], bytes] = {}
         self.immortal = False
 
     def launch(self, name: str, epoch: int) -> Launch:
@@ -136,7 +140,7 @@ class Stage:
         if seat.life is None:
             return
         gate = self.warden.gates[seat.name]
-        order = codec.Codec(links.Open).decode(gate.recv(1 << 20))
+        order = codec.Codec(links.Open).decode_loosely(gate.recv(1 << 20))
         answer = self.answers.get((seat.name, frame))
         if answer is None:
             gate.send(report(order.frame))
@@ -147,7 +151,7 @@ class Stage:
         """Boot, run, shut down, and read the journal."""
         why = ""
         try:
-            self.core.lives.boot()
+            self.core.boot()
             self.core.run(frames)
         except StopRun as stop:
             why = str(stop)
@@ -262,6 +266,27 @@ def test_a_gate_that_lies_is_caught_and_nothing_of_its_window_is_admitted(
     found = play.play()
     assert [(event, action) for _, event, action in rulings(found)] == [("gate_lied", "restart")], play.notes
     assert any(says in text for _, kind, _, text in play.notes if kind == "ruling"), play.notes
+    assert admitted(found) == []
+    assert found.entries[-1] == journal.End(6, "")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        report(0),
+        report(links.READY_FRAME, batch(4, 1, NOTE)),
+        report(links.READY_FRAME, is_last=False),
+        report(links.READY_FRAME, ended_by="meteorite"),
+        b"\xc1",
+    ],
+)
+def test_a_gate_that_lies_before_the_first_window_is_caught(
+    stage: Callable[..., Stage], first: bytes
+) -> None:
+    play = stage()
+    play.warden.first["rogue", 0] = first
+    found = play.play()
+    assert rulings(found) == [(0, "gate_lied", "restart")]
     assert admitted(found) == []
     assert found.entries[-1] == journal.End(6, "")
 
