@@ -73,7 +73,7 @@ def _strict_reader(port: str, message_type: type[msgspec.Struct]) -> Callable[[b
         try:
             return decode_batch(batch)
         except codec.Refused as refusal:
-            print(f"port {port}: what arrived is not what the port carries ({refusal})", file=sys.stderr)
+            sys.stderr.write(f"port {port}: what arrived is not what the port carries ({refusal})\n")
             return []
 
     return read

@@ -98,7 +98,7 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
     core = Core(design, types, warden, clock, book, speaker.tell, control.fileno())
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        core.stop_asked = "SIGTERM"
+        core.lives.stop_asked = "SIGTERM"
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     if early:
@@ -109,7 +109,7 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
 def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speaker, started_s: float) -> int:
     why, is_fault = "", False
     try:
-        core.boot()
+        core.lives.boot()
         speaker.tell(0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000})
         core.run(order.frames)
     except StopRun as stop:
@@ -119,7 +119,7 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     except Exception as error:  # a fault of the monitor's own: whatever it is, nothing may live on unwatched
         why, is_fault = f"safe state: the monitor failed: {type(error).__name__}: {error}"[:500], True
     finally:
-        core.shut_down()
+        core.lives.shut_down()
     try:
         core.close_book(why)
     except journal.JournalLost as lost:

@@ -26,7 +26,7 @@ def drop_privileges(walls: frozenset[str]) -> None:
     """Empty the capability sets and bar new privileges, as the walls say. Call while single-threaded."""
     if "caps" in walls:
         linux.drop_capabilities()
-    if "nnp" in walls or "seccomp" in walls:
+    if walls & {"nnp", "seccomp", "landlock"}:  # the kernel takes rules only from who has it
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 

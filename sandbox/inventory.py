@@ -15,6 +15,8 @@ from sandbox import namespaces, rootfs
 
 #: libzmq's two threads and the main one.
 THREADS = 3
+#: Seccomp filters that the launch adds.
+FILTERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Expected:
     has_scratch: bool
     files_max: int
     packages: tuple[str, ...]
+    #: The channel's folder outside, to see that it is this one which is mounted; not compared when empty.
+    channel: str = ""
 
 
 def differences(pid: int, expected: Expected) -> list[str]:
@@ -52,26 +56,31 @@ def status_fields(path: str) -> dict[str, str]:
 
 def _status(pid: int, expected: Expected) -> list[str]:
     found: list[str] = []
+    own = status_fields("/proc/self/status")
     threads = os.listdir(f"/proc/{pid}/task")
     if len(threads) > THREADS:
         found.append(f"has {len(threads)} threads, {THREADS} are declared")
     for thread in threads:
         fields = status_fields(f"/proc/{pid}/task/{thread}/status")
-        found += [f"thread {thread}: {line}" for line in _thread(fields, expected)]
+        found += [f"thread {thread}: {line}" for line in _thread(fields, own, expected)]
     return found
 
 
-def _thread(fields: dict[str, str], expected: Expected) -> list[str]:
+def _thread(fields: dict[str, str], own: dict[str, str], expected: Expected) -> list[str]:
     walls = expected.walls
     found: list[str] = []
     if "seccomp" in walls and fields.get("Seccomp") != "2":
         found.append(f"seccomp mode is {fields.get('Seccomp')}, 2 (filter) is declared")
-    if "seccomp" in walls and int(fields.get("Seccomp_filters", "2")) < 2:
-        found.append(f"{fields['Seccomp_filters']} seccomp filter, 2 are declared (launch and sealed)")
+    # Filters that the monitor itself runs under, as in a container, are inherited and count on top.
+    filters = int(fields.get("Seccomp_filters", "2")) - int(own.get("Seccomp_filters", "0"))
+    if "seccomp" in walls and filters < FILTERS:
+        found.append(f"{filters} seccomp filters, {FILTERS} are declared (launch and sealed)")
     if "nnp" in walls and fields.get("NoNewPrivs") != "1":
         found.append("can gain new privileges")
     if "caps" in walls:
-        names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+        # Without a namespace of its own an ordinary user cannot empty the bounding set, and has nothing in it.
+        can_drop = "userns" in walls or os.geteuid() == 0
+        names = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(("CapBnd",) if can_drop else ()))
         held = [name for name in names if int(fields[name], 16) != 0]
         found += [f"holds capabilities: {name} is {fields[name]}" for name in held]
     if "uid" in walls:
@@ -94,7 +103,11 @@ def _namespaces(pid: int, expected: Expected) -> list[str]:
     return found
 
 
-_ANONYMOUS = re.compile(r"\A(pipe:\[\d+\]|socket:\[\d+\]|anon_inode:\[?(eventfd|eventpoll)\]?)\Z")
+#: Kinds of anonymous descriptors, and how many a process may hold: the log pipe; the life socket and the channel (a
+#: gate also has its link to the monitor and the now nameless listener); libzmq's own event descriptors.
+_ANONYMOUS = re.compile(r"\A(?:anon_inode:)?\[?(pipe|socket|eventfd|eventpoll)(?::\[\d+)?\]?\Z")
+_COUNTS_MAX = {"pipe": 1, "socket": 2, "eventfd": 6, "eventpoll": 2}
+_GATE_SOCKETS_MAX = 4
 _NULL_DEVICE = os.makedev(1, 3)
 
 
@@ -103,17 +116,19 @@ def _descriptors(pid: int, expected: Expected) -> list[str]:
     if "fds" not in expected.walls:
         return []
     found: list[str] = []
-    sockets = 0
+    held: dict[str, set[str]] = {kind: set() for kind in _COUNTS_MAX}
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         path = f"/proc/{pid}/fd/{descriptor}"
         target = os.readlink(path)
-        sockets += target.startswith("socket:")
-        if not _ANONYMOUS.match(target) and os.stat(path).st_rdev != _NULL_DEVICE:
+        if match := _ANONYMOUS.match(target):
+            # Standard output and error are one pipe; event descriptors have no number of their own.
+            held[match[1]].add(descriptor if match[1].startswith("event") else target)
+        elif os.stat(path).st_rdev != _NULL_DEVICE or descriptor != "0":
             found.append(f"holds descriptor {descriptor} on {target}")
-    # The life socket and the channel; a gate also has its link to the monitor and the now nameless listener.
-    declared = 4 if expected.is_gate else 2
-    if sockets > declared:
-        found.append(f"holds {sockets} sockets, {declared} are declared")
+    most = _COUNTS_MAX | ({"socket": _GATE_SOCKETS_MAX} if expected.is_gate else {})
+    for kind, names in held.items():
+        if len(names) > most[kind]:
+            found.append(f"holds {len(names)} {kind}s, {most[kind]} are declared")
     return found
 
 
@@ -139,6 +154,7 @@ def _mounts(pid: int, expected: Expected) -> list[str]:
     if "mntns" not in expected.walls:
         return []
     found: list[str] = []
+    seen: set[str] = set()
     declared = declared_mounts(expected)
     writable = {rootfs.SCRATCH_DIR, "/dev/null"} | ({rootfs.CHANNEL_DIR} if expected.is_gate else set())
     for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
@@ -146,8 +162,13 @@ def _mounts(pid: int, expected: Expected) -> list[str]:
         point, options = fields[4].encode().decode("unicode_escape"), fields[5].split(",")
         if point not in declared and not (point.startswith("/proc/") and "/proc" in declared):
             found.append(f"sees {point}, which is not declared")
+        elif point in seen:
+            found.append(f"has two mounts on {point}")
         elif "ro" not in options and point not in writable and not point.startswith("/proc"):
             found.append(f"can write to {point}")
+        seen.add(point)
+    if expected.channel and not os.path.samefile(f"/proc/{pid}/root{rootfs.CHANNEL_DIR}", expected.channel):
+        found.append(f"has another folder than {expected.channel} on {rootfs.CHANNEL_DIR}")
     return found
 
 

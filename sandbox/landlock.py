@@ -43,37 +43,48 @@ class _PathBeneath(ctypes.Structure):
 def abi() -> int:
     """The version of Landlock on this kernel, 0 for none."""
     try:
-        return linux.syscall("landlock_create_ruleset", None, 0, linux.LANDLOCK_CREATE_RULESET_VERSION)
+        return version()
     except OSError:
         return 0
 
 
-def restrict(
+def version() -> int:
+    """As ``abi``, but raises ``OSError`` with the kernel's reason where there is none."""
+    return linux.syscall("landlock_create_ruleset", None, 0, linux.LANDLOCK_CREATE_RULESET_VERSION)
+
+
+def ruleset(
     readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()
 ) -> int:
-    """Confine the calling thread and its later children. Returns the ABI version used.
+    """A descriptor of rules, not yet in force. Make it while the paths can be reached, ``enforce`` it afterwards.
 
-    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed.
-    Raises ``OSError`` where Landlock is missing.
+    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed. Raises
+    ``OSError`` where Landlock is missing.
     """
-    version = abi()
-    if version == 0:
-        raise OSError(38, "Landlock is not available")
-    files = _ALL_BY_ABI[max(known for known in _ALL_BY_ABI if known <= version)]
-    attr = _RulesetAttr(files, 3 if version >= ABI_TCP else 0, 3 if version >= ABI_SCOPES else 0)
-    size = 24 if version >= ABI_SCOPES else 16 if version >= ABI_TCP else 8
-    ruleset = linux.syscall("landlock_create_ruleset", ctypes.byref(attr), size, 0)
+    known = version()
+    files = _ALL_BY_ABI[max(each for each in _ALL_BY_ABI if each <= known)]
+    attr = _RulesetAttr(files, 3 if known >= ABI_TCP else 0, 3 if known >= ABI_SCOPES else 0)
+    size = 24 if known >= ABI_SCOPES else 16 if known >= ABI_TCP else 8
+    rules = linux.syscall("landlock_create_ruleset", ctypes.byref(attr), size, 0)
     try:
         for path in readable:
-            _allow(ruleset, path, _READ & files)
+            _allow(rules, path, _READ & files)
         for path in writable:
-            _allow(ruleset, path, _SCRATCH & files)
+            _allow(rules, path, _SCRATCH & files)
         for path in socket_folders:
-            _allow(ruleset, path, (_MAKE_SOCK | _REMOVE_FILE) & files)
-        linux.syscall("landlock_restrict_self", ruleset, 0)
+            _allow(rules, path, (_MAKE_SOCK | _REMOVE_FILE) & files)
+    except OSError:
+        os.close(rules)
+        raise
+    return rules
+
+
+def enforce(rules: int) -> None:
+    """Confine the calling thread and its later children by ``rules``, and close them. Needs no_new_privs."""
+    try:
+        linux.syscall("landlock_restrict_self", rules, 0)
     finally:
-        os.close(ruleset)
-    return version
+        os.close(rules)
 
 
 def _allow(ruleset: int, path: str, access: int) -> None:

@@ -38,7 +38,7 @@ _PRELOADED = syscalls.names(
     "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
     "fcntl grp math mmap resource select unicodedata zlib"
 )
-_PRELOADED_PURE = ("dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
+_PRELOADED_PURE = ("encodings.ascii", "encodings.latin_1", "dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
 
 
 def warm_up() -> None:
@@ -124,17 +124,18 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     _import_packages(order.packages)
     if "rlimits" in walls:
         limits.apply(order.memory_bytes_max, order.files_max, max(order.scratch_bytes_max, 1 << 16))
+    # The rules name folders that the process's own user may not be able to reach.
+    rules = _landlock(order, image_root, is_gate=is_gate) if "landlock" in walls else -1
     identity.become(walls, order.outer_uid, is_root)
     identity.drop_privileges(walls)
-    # Only now: a change of user clears the tie to the parent. One that died in between never sends "go".
+    # A change of user clears the tie to the parent (one that died in between never sends "go") and closes the
+    # process, whose /proc/PID the inventory reads; it is closed again before partition code.
     linux.die_with_parent()
-    if "dumpable" in walls:
-        # The inventory reads /proc/PID; closed again before partition code.
-        linux.prctl(linux.PR_SET_DUMPABLE, 1)
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
     # The partition, another user, must be able to connect to the gate's socket.
     os.umask(0 if is_gate else 0o077)
     if "landlock" in walls:
-        _landlock(order, image_root, is_gate=is_gate)
+        landlock.enforce(rules)
     if "seccomp" in walls:
         linux.load_seccomp(syscalls.launch(), all_threads=False)
     return image_root
@@ -163,14 +164,14 @@ def _import_packages(packages: tuple[str, ...]) -> None:
 _COMPILED_PARTS = {"cryptography": ("cryptography.hazmat.primitives.asymmetric.ed25519",)}
 
 
-def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> None:
+def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> int:
     channel = rootfs.CHANNEL_DIR if "mntns" in order.walls else order.channel
     readable = [image_root, "/dev/null", *rootfs.interpreter_paths()]
     readable += [p for p in rootfs.package_paths(("zmq", "msgspec", *order.packages)) if os.path.exists(p)]
     writable = []
     if order.scratch_bytes_max and "mntns" in order.walls:
         writable.append(rootfs.SCRATCH_DIR)
-    landlock.restrict(tuple(readable), tuple(writable), (channel,) if is_gate else ())
+    return landlock.ruleset(tuple(readable), tuple(writable), (channel,) if is_gate else ())
 
 
 def _become_program(
@@ -199,14 +200,17 @@ def _last_words(error: BaseException) -> None:
         os._exit(EXIT_MEMORY)
 
 
+#: What the launcher has loaded and the code inside is not to find.
+_LAUNCHERS_OWN = ("sandbox", "monitor", "boot", "pyseccomp")
+
+
 def _use_image(image_root: str) -> None:
     """Let imports come from the image and the standard library only."""
     kept = [p for p in sys.path if p in rootfs.interpreter_paths() or p.endswith(".zip")]
     third_party = sorted({os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))})
     sys.path[:] = [f"{image_root}/app", f"{image_root}/lib", *kept, *third_party]
-    for name in [n for n in sys.modules if n.partition(".")[0] in ("sandbox", "monitor", "boot", "__main__")]:
-        if name != "__main__":
-            del sys.modules[name]
+    for name in [n for n in sys.modules if n.partition(".")[0] in _LAUNCHERS_OWN]:
+        del sys.modules[name]
     schemas = sys.modules["ipc_schemas"]
     schemas.__path__ = [f"{image_root}/lib/ipc_schemas"]
     sys.path_importer_cache.clear()

@@ -1,7 +1,8 @@
 """The names of all walls. A wall is one named protection that an experiment can switch off.
 
 Operating-system walls are raised by this room around a process; policing walls by gates and the monitor
-around messages. ``needs`` names walls without which one cannot stand for an unprivileged user.
+around messages. ``needs`` names walls without which one cannot stand, ``needs_unprivileged`` those that only root can do
+without.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ class Wall:
 
     name: str
     keeps: str
+    needs_unprivileged: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     root_only: bool = False
 
@@ -27,12 +29,12 @@ OS_WALLS = (
     Wall("ipcns", "no System V or POSIX message queue or segment of others", ("userns",)),
     Wall("utsns", "a host name of its own", ("userns",)),
     Wall("cgroupns", "does not see the host's control groups", ("userns",)),
-    Wall("procfs", "no procfs: no window into any process"),
+    Wall("procfs", "no procfs: no window into any process", needs=("mntns",)),
     Wall("uid", "a user id of its own, shared with nobody", root_only=True),
     Wall("caps", "no capability in any set"),
-    Wall("nnp", "no program can raise its privileges (no_new_privs)"),
+    Wall("nnp", "no program can raise its privileges (seccomp and landlock set it, too)"),
     Wall("seccomp", "only the system calls it needs, for the native architecture only"),
-    Wall("landlock", "file, TCP, abstract-socket and signal rules by the kernel's LSM", ("nnp",)),
+    Wall("landlock", "file, TCP, abstract-socket and signal rules by the kernel's LSM"),
     Wall("rlimits", "bounded address space, files, file size, no core dump"),
     Wall("memcg", "bounded memory of all kinds, memfd and tmpfs included", root_only=True),
     Wall("pidscg", "a bounded number of processes", root_only=True),
@@ -83,8 +85,11 @@ def standing(without: frozenset[str], *, is_root: bool) -> frozenset[str]:
     """
     up = ALL - without
     while True:
-        fallen = {name for name in up if not is_root and any(need not in up for need in WALLS[name].needs)}
-        fallen |= {name for name in up if "nnp" in WALLS[name].needs and "nnp" not in up and not is_root}
+        fallen = {name for name in up if not set(_needs(WALLS[name], is_root=is_root)) <= up}
         if not fallen:
             return up
         up = up - fallen
+
+
+def _needs(wall: Wall, *, is_root: bool) -> tuple[str, ...]:
+    return wall.needs if is_root else wall.needs + wall.needs_unprivileged

@@ -17,8 +17,17 @@ import pytest
 
 from ipc_schemas import links
 from monitor import journal
-from tests.support.devices import Outcome, Toy, descendants, nothing_left, run, wait_until
-from world.bench import Bench, BenchError, Plan, run_folder
+from tests.support.devices import (
+    OUR_MONITORS,
+    Outcome,
+    Toy,
+    descendants,
+    nothing_left,
+    run,
+    standby,
+    wait_until,
+)
+from world.bench import Bench, BenchError, Plan
 
 pytestmark = pytest.mark.walls
 Run = Callable[..., Outcome]
@@ -46,6 +55,8 @@ class Separate:
         for line in self.process.stdout:
             words = json.loads(line)
             self.said.append(words)
+            if words[0] == "started":
+                OUR_MONITORS.add(words[2])
             if words[0] == kind and (kind != "frame" or words[1] >= beyond):
                 return list(words)
         raise AssertionError(f"no {kind} in {self.said[-5:]}: {self.errors()}")
@@ -82,7 +93,7 @@ def journal_of(folder: str) -> journal.Reading:
 def test_when_the_monitor_is_killed_all_die_and_the_world_goes_on_alone(tmp_path: Path) -> None:
     design = Toy().write(tmp_path / "toy")
     killed_s: list[float] = []
-    with nothing_left(), run_folder() as folder, Bench() as bench:
+    with nothing_left(), standby() as (folder, bench):
 
         def kill(frame: int, _: Any) -> None:
             if frame == 5:
@@ -107,7 +118,7 @@ def test_when_the_monitor_is_killed_all_die_and_the_world_goes_on_alone(tmp_path
 
 @pytest.mark.slow
 def test_when_the_monitor_is_killed_the_pumps_watchdog_suspends_delivery(tmp_path: Path) -> None:
-    with nothing_left(), run_folder() as folder, Bench() as bench:
+    with nothing_left(), standby() as (folder, bench):
 
         def kill(frame: int, _: Any) -> None:
             if frame == 30:
@@ -177,7 +188,7 @@ def _terminated(
 ) -> tuple[str, journal.Reading | None, int]:
     """Send SIGTERM to the monitor ``after_s`` after power-on: its last note, its journal, its exit status."""
     notes: list[links.Note] = []
-    with run_folder() as folder, Bench() as bench:
+    with standby() as (folder, bench):
         timer = subprocess.Popen(
             [
                 sys.executable,
@@ -328,7 +339,7 @@ def test_a_device_whose_journal_cannot_begin_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], room_bytes: int
 ) -> None:
     design = Toy().write(tmp_path / "toy")
-    with nothing_left(), run_folder() as folder, Bench() as bench:
+    with nothing_left(), standby() as (folder, bench):
         _leave_room(bench.monitor.pid, room_bytes)
         with pytest.raises(BenchError, match=r"journal\.bhj: File too large"):
             bench.run(Plan(design, 12), folder)
@@ -341,7 +352,7 @@ def test_a_full_disk_stops_the_device_and_loses_no_finished_frame(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], room_bytes: int
 ) -> None:
     design = Toy().write(tmp_path / "toy")
-    with nothing_left(), run_folder() as folder, Bench() as bench:
+    with nothing_left(), standby() as (folder, bench):
 
         def fill(frame: int, _: Any) -> None:
             if frame == 5:

@@ -46,12 +46,11 @@ _CLOCK = """
     def leak():
         return time.time_ns() // 1000 % 1000
 """
-_MEMORY_LOAD = """
-    import ctypes
+_LOAD_AVERAGE = """
+    import zlib
     def leak():
-        words = (ctypes.c_ulong * 16)()
-        ctypes.CDLL(None).sysinfo(words)
-        return (words[1] + words[2] + words[3] + words[5] // 4096) % 1000
+        with open("/proc/loadavg", "rb") as file:
+            return zlib.crc32(file.read()) % 1000
 """
 _SHARED_FILE = """
     import os
@@ -113,9 +112,13 @@ def test_an_honest_therapy_says_the_same_with_and_without_the_attacker() -> None
 
 
 @pytest.mark.walls
-@pytest.mark.parametrize("source", [_CLOCK, _MEMORY_LOAD], ids=["clock", "memory-load"])
-def test_a_therapy_that_leaks_the_host_into_its_output_is_caught(source: str) -> None:
-    found = _compare(Plan(DESIGN, FRAMES, overlays=_therapy_with(source)))
+@pytest.mark.parametrize(
+    ("source", "without"),
+    [(_CLOCK, frozenset[str]()), (_LOAD_AVERAGE, frozenset({"procfs", "landlock"}))],
+    ids=["clock", "load-average"],
+)
+def test_a_therapy_that_leaks_the_host_into_its_output_is_caught(source: str, without: frozenset[str]) -> None:
+    found = _compare(Plan(DESIGN, FRAMES, overlays=_therapy_with(source), without=without))
     assert found.difference is not None
     assert (found.difference.port, found.difference.field) == ("therapy.status", "basal_u_per_h")
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import channels, loader
+from monitor import channels, loader, toml_table
 from monitor.design import WORLD, Design, DesignError, Event, OnStale, PortKind, SafetyClass
 from monitor.loader import load_design, load_schemas
 
@@ -100,7 +100,7 @@ def test_an_input_inherits_its_channels_contract(folder: Path) -> None:
     edit(folder, "{ freshness_frames = 2, ", '{ freshness_frames = 2, on_stale = "hold", ')
     design = load_design(folder, WALLS)
     source, sink = design.port("transfer.activity"), design.port("therapy.activity")
-    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 1)
+    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 8)
     assert (sink.rejections_per_frame_max, sink.kind, sink.labels) == (4, PortKind.SAMPLING, source.labels)
     assert (source.is_output, sink.is_output) == (True, False)
     assert (sink.freshness_frames, sink.on_stale, sink.from_networked) == (2, OnStale.HOLD, True)
@@ -316,15 +316,15 @@ def test_each_mistake_gets_its_own_words(folder: Path, old: str, new: str, words
 
 
 def test_the_bounds_themselves_are_allowed(folder: Path) -> None:
-    padding = "#" * loader.LINE_CHARS_MAX + "\n"
+    padding = "#" * toml_table.LINE_CHARS_MAX + "\n"
     (folder / "device.toml").write_text(padding + PUMP_TOML)
     load_design(folder, WALLS)
     (folder / "device.toml").write_text("#" + padding + PUMP_TOML)
     assert "line 1 has 1025 characters" in refusal(folder)
     fill = ("#" * 99 + "\n") * 20_000
-    (folder / "device.toml").write_text((PUMP_TOML + fill)[: loader.FILE_BYTES_MAX])
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: toml_table.FILE_BYTES_MAX])
     load_design(folder, WALLS)
-    (folder / "device.toml").write_text((PUMP_TOML + fill)[: loader.FILE_BYTES_MAX + 1])
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: toml_table.FILE_BYTES_MAX + 1])
     assert "holds more than 1048576 bytes" in refusal(folder)
 
 

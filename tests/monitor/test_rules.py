@@ -119,7 +119,7 @@ def test_every_event_has_a_detector() -> None:
     [
         ({"from_networked": False}, "does not declare from_networked"),
         ({"messages_per_frame_max": 17}, "17 messages per frame are more than 16"),
-        ({"bytes_max": 4_097}, "4097 bytes per frame are more than 4096"),
+        ({"bytes_max": 4_097, "messages_per_frame_max": 1}, "4097 bytes per frame are more than 4096"),
         ({"rejections_per_frame_max": 65}, "65 rejections per frame are more than 64"),
         ({"labels": frozenset({"therapy_command"})}, "labelled therapy_command"),
     ],
@@ -134,7 +134,7 @@ def test_a_port_that_networked_data_reaches_must_be_narrow(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"messages_per_frame_max": 16}, {"bytes_max": 4_096}, {"rejections_per_frame_max": 64}]
+    "changes", [{"messages_per_frame_max": 16}, {"bytes_max": 4_096, "messages_per_frame_max": 1}, {"rejections_per_frame_max": 64}]
 )
 def test_a_port_may_be_as_wide_as_narrow_allows(pump: Design, changes: dict[str, Any]) -> None:
     assert findings(with_port(pump, "therapy.activity", **changes)) == []

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ipc_schemas import codec, links
-from monitor import journal
+from monitor import journal as books
 from monitor.design import Event
 from sandbox import cgroups, linux
 from world.bench import Bench, Plan, Record, run_folder
@@ -181,6 +180,10 @@ within_frames = {within_frames}
 """
 
 
+#: The process ids of the monitors that tests of this process have started.
+OUR_MONITORS: set[int] = set()
+
+
 @dataclass(frozen=True)
 class Toy:
     """A toy device: what its rogue does (Python statements), and the numbers of its design that matter."""
@@ -252,13 +255,13 @@ class Outcome:
     """A finished run: the bench's record, its journal, and the pid of its monitor."""
 
     record: Record
-    journal: journal.Reading
+    journal: books.Reading
     monitor_pid: int
 
     @property
-    def frames(self) -> list[journal.Frame]:
+    def frames(self) -> list[books.Frame]:
         """The journal's frames."""
-        return [entry for entry in self.journal.entries if isinstance(entry, journal.Frame)]
+        return [entry for entry in self.journal.entries if isinstance(entry, books.Frame)]
 
     def rulings(self, partition: str = "rogue") -> list[tuple[int, str, str]]:
         """``(frame, event, action)`` of every ruling about a partition."""
@@ -291,10 +294,10 @@ class Outcome:
         )
 
     @property
-    def end(self) -> journal.End:
+    def end(self) -> books.End:
         """The end record. Raises ``AssertionError`` when the journal has none."""
         last = self.journal.entries[-1]
-        assert isinstance(last, journal.End), last
+        assert isinstance(last, books.End), last
         return last
 
     @property
@@ -302,6 +305,14 @@ class Outcome:
         """What the world got from steady: ``(frame of arrival, frame of sending, last note heard)``."""
         found: list[tuple[int, int, int]] = self.record.world.beats
         return found
+
+
+@contextmanager
+def standby() -> Iterator[tuple[Path, Bench]]:
+    """A run folder, and a monitor that waits to be switched on."""
+    with run_folder() as folder, Bench() as bench:
+        OUR_MONITORS.add(bench.monitor.pid)
+        yield folder, bench
 
 
 def run(toy: Toy | Path, folder: Path, frames: int = 12, **plan: Any) -> Outcome:
@@ -312,9 +323,9 @@ def run(toy: Toy | Path, folder: Path, frames: int = 12, **plan: Any) -> Outcome
     design = toy.write(folder) if isinstance(toy, Toy) else toy
     watch = plan.pop("on_note", lambda _: None)
     on_frame = plan.pop("on_frame", lambda *_: None)
-    with run_folder() as place, Bench() as bench:
+    with standby() as (place, bench):
         record = bench.run(Plan(design, frames, **plan), place, on_note=watch, on_frame=on_frame)
-        outcome = Outcome(record, journal.read(record.journal), bench.monitor.pid)
+        outcome = Outcome(record, books.read(record.journal), bench.monitor.pid)
     assert not place.exists()
     return outcome
 
@@ -343,10 +354,11 @@ def descendants(root: int) -> dict[int, str]:
     return found
 
 
-def groups_on_host() -> set[str]:
-    """Control groups that monitors have made and not removed."""
+def groups_of(monitors: set[int]) -> set[str]:
+    """Control groups that these monitors have made and that are still there."""
     homes = (cgroups.find_home(controller) for controller in cgroups.CONTROLLERS.values())
-    return {str(path) for home in homes if home is not None for path in home.folder.glob("bulkhead-*")}
+    found = (path for home in homes if home is not None for path in home.folder.glob(f"{cgroups.PREFIX}*-*"))
+    return {str(path) for path in found if int(path.name.split("-")[1]) in monitors}
 
 
 def wait_until(condition: Any, timeout_s: float) -> bool:
@@ -366,17 +378,13 @@ def nothing_left(*, within_s: float = 1.0) -> Iterator[None]:
     The calling process becomes a child subreaper, so that whatever loses its parent turns up below it.
     """
     linux.adopt_orphans()
-    before, groups = descendants(os.getpid()), groups_on_host()
+    before = descendants(os.getpid())
     yield
     assert wait_until(lambda: not set(descendants(os.getpid())) - set(before), within_s), descendants(
         os.getpid()
     )
     reap_adopted()
-    assert _groups_of_the_dead(groups_on_host() - groups) == set()
-
-
-def _groups_of_the_dead(groups: set[str]) -> set[str]:
-    return {group for group in groups if not Path(f"/proc/{Path(group).name.split('-')[1]}").exists()}
+    assert groups_of(OUR_MONITORS) == set()
 
 
 def reap_adopted() -> None:
@@ -390,16 +398,3 @@ def reap_adopted() -> None:
                     os.waitpid(int(entry), os.WNOHANG)
             except (OSError, ValueError):
                 continue
-
-
-__all__ = [
-    "Outcome",
-    "Toy",
-    "codec",
-    "descendants",
-    "groups_on_host",
-    "links",
-    "nothing_left",
-    "run",
-    "wait_until",
-]

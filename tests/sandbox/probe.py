@@ -1,0 +1,362 @@
+"""The program inside a confined process of the tests: makes one attempt, and says whether it went through.
+
+It is placed into the image as a file of its own; it runs with all that a partition's code has, and no more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import mmap
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+Facts = dict[str, Any]
+_libc = ctypes.CDLL(None, use_errno=True)
+_NUMBERS = {
+    "x86_64": {"ptrace": 101, "process_vm_readv": 310, "memfd_create": 319, "keyctl": 250, "io_uring_setup": 425},
+    "aarch64": {"ptrace": 117, "process_vm_readv": 270, "memfd_create": 279, "keyctl": 219, "io_uring_setup": 425},
+}
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _call(name: str, *arguments: Any) -> int:
+    number = _NUMBERS[MACHINE][name]
+    converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(int(_libc.syscall(ctypes.c_long(number), *converted)))
+
+
+def read_passwd(_facts: Facts) -> str:
+    with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
+        return file.readline().strip()
+
+
+def list_root(_facts: Facts) -> str:
+    found = os.listdir("/")
+    assert "etc" in found, f"only {found}"
+    return str(found)
+
+
+def see_processes(facts: Facts) -> str:
+    found = [name for name in os.listdir("/proc") if name.isdigit()]
+    assert str(facts["pid"]) in found, f"only {found}"
+    return str(len(found))
+
+
+def own_memory(_facts: Facts) -> str:
+    with open("/proc/self/mem", "rb", buffering=0) as file:
+        return str(file.fileno())
+
+
+def read_groups(_facts: Facts) -> str:
+    with open("/proc/self/cgroup", encoding="ascii", errors="replace") as file:
+        paths = {line.strip().split(":", 2)[2] for line in file}
+    assert paths != {"/"}, "only /"
+    return str(paths)
+
+
+def signal_outside(facts: Facts) -> str:
+    os.kill(facts["pid"], 0)
+    return "signalled"
+
+
+def trace(facts: Facts) -> str:
+    attach, detach = 16, 17
+    _call("ptrace", attach, facts["pid"], 0, 0)
+    os.waitpid(facts["pid"], 0x4000_0000)
+    _call("ptrace", detach, facts["pid"], 0, 0)
+    return "attached"
+
+
+def read_memory(facts: Facts) -> str:
+    size = 16
+    buffer = ctypes.create_string_buffer(size)
+
+    class Piece(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+    here = Piece(ctypes.addressof(buffer), size)
+    there = Piece(facts["address"], size)
+    _call("process_vm_readv", facts["pid"], ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+    assert buffer.raw == facts["canary"].encode(), "other bytes"
+    return buffer.raw.decode()
+
+
+def connect_tcp(facts: Facts) -> str:
+    with socket.socket(socket.AF_INET) as caller:
+        caller.settimeout(2)
+        caller.connect(("127.0.0.1", facts["port"]))
+    return "connected"
+
+
+def connect_abstract(facts: Facts) -> str:
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(2)
+        caller.connect("\0" + facts["name"])
+    return "connected"
+
+
+def new_namespace(_facts: Facts) -> str:
+    _checked(_libc.unshare(0x1000_0000))
+    return "left"
+
+
+def mount_tmpfs(_facts: Facts) -> str:
+    _checked(_libc.mount(b"tmpfs", b"/channel", b"tmpfs", ctypes.c_ulong(0), None))
+    return "mounted"
+
+
+def make_memory_file(_facts: Facts) -> str:
+    return str(_call("memfd_create", b"x", 0))
+
+
+def run_program(_facts: Facts) -> str:
+    try:
+        os.set_inheritable(1, True)
+    except OSError:
+        pass  # the attempt below is what counts
+    os.execv("/bin/echo", ["echo", json.dumps({"ok": True, "said": "another program"})])
+
+
+def fork(_facts: Facts) -> str:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return "forked"
+
+
+def fork_many(_facts: Facts) -> str:
+    children = []
+    try:
+        for _ in range(12):
+            child = os.fork()
+            if child == 0:
+                time.sleep(30)
+                os._exit(0)
+            children.append(child)
+    finally:
+        for child in children:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    return str(len(children))
+
+
+def start_thread(_facts: Facts) -> str:
+    thread = threading.Thread(target=time.time)
+    thread.start()
+    thread.join()
+    return "started"
+
+
+def map_code(_facts: Facts) -> str:
+    mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7).close()
+    return "mapped"
+
+
+def call_i386(facts: Facts) -> str:
+    """The code is mapped before the seal, because afterwards nothing can be."""
+    code: Callable[[], int] = facts["code"]
+    found = code()
+    assert found == os.getpid(), f"{found} is not the process id"
+    return "called"
+
+
+def set_user(_facts: Facts) -> str:
+    os.setuid(os.getuid())
+    return "called"
+
+
+def become_user(facts: Facts) -> str:
+    os.setuid(facts["uid"])
+    assert os.getuid() == facts["uid"]
+    return "another user"
+
+
+def find_key(_facts: Facts) -> str:
+    get_keyring_id, process_keyring = 0, -2
+    return str(_call("keyctl", get_keyring_id, process_keyring, 1))
+
+
+def ring(_facts: Facts) -> str:
+    return str(_call("io_uring_setup", 1, ctypes.create_string_buffer(120)))
+
+
+def write_outside(facts: Facts) -> str:
+    with open(facts["path"], "w", encoding="ascii") as file:
+        file.write("written")
+    return facts["path"]
+
+
+def write_image(facts: Facts) -> str:
+    return write_outside({"path": f"{facts['image_root']}/planted"})
+
+
+def write_channel(facts: Facts) -> str:
+    return write_outside({"path": f"{facts['channel']}/planted"})
+
+
+def fill_scratch(facts: Facts) -> str:
+    for number in range(facts["files"]):
+        with open(f"/scratch/{number}", "wb") as file:
+            file.write(bytes(facts["bytes"]))
+    return "written"
+
+
+def many_scratch_files(facts: Facts) -> str:
+    for number in range(facts["files"]):
+        os.close(os.open(f"/scratch/{number}", os.O_CREAT | os.O_WRONLY))
+    return "made"
+
+
+def map_memory(facts: Facts) -> str:
+    mmap.mmap(-1, facts["bytes"], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    return "mapped"
+
+
+def touch_memory(facts: Facts) -> str:
+    with mmap.mmap(-1, facts["bytes"], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        for offset in range(0, facts["bytes"], 4096):
+            memory[offset] = 1
+    return "held"
+
+
+def open_files(facts: Facts) -> str:
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(facts["files"])]
+    return str(len(opened))
+
+
+def inherited(_facts: Facts) -> str:
+    found = []
+    for descriptor in range(3, 256):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            continue
+        found.append(descriptor)
+    assert found, "none"
+    return str(found)
+
+
+def session_of_others(_facts: Facts) -> str:
+    assert os.getsid(0) != os.getpid(), "a session of its own"
+    return "in the session of the template"
+
+
+def host_name(facts: Facts) -> str:
+    found = os.uname().nodename
+    assert found == facts["host"], f"it is {found}"
+    return found
+
+
+def set_host_name(_facts: Facts) -> str:
+    socket.sethostname("planted")
+    return "set"
+
+
+def see_segment(facts: Facts) -> str:
+    _checked(_libc.shmctl(facts["segment"], 2, ctypes.create_string_buffer(512)))
+    return "seen"
+
+
+def load_average(_facts: Facts) -> str:
+    _checked(_libc.sysinfo(ctypes.create_string_buffer(512)))
+    return "read"
+
+
+def signal_by_descriptor(_facts: Facts) -> str:
+    fcntl = importlib.import_module("fcntl")
+    fcntl.fcntl(1, 8, os.getpid())  # F_SETOWN
+    return "set"
+
+
+def can_gain(_facts: Facts) -> str:
+    assert _checked(_libc.prctl(39, 0, 0, 0, 0)) == 0, "no_new_privs is set"
+    return "not barred"
+
+
+def spin(facts: Facts) -> str:
+    end_s = time.monotonic() + facts["seconds"]
+    while time.monotonic() < end_s:
+        pass
+    return str(time.process_time())
+
+
+def import_module(facts: Facts) -> str:
+    return str(importlib.import_module(facts["module"]).__name__)
+
+
+def environment(_facts: Facts) -> str:
+    return json.dumps(dict(os.environ))
+
+
+def nothing(_facts: Facts) -> str:
+    return "lived"
+
+
+def crash(facts: Facts) -> str:
+    raise {"SystemExit": SystemExit(3), "GeneratorExit": GeneratorExit()}[facts["kind"]]
+
+
+def wait(_facts: Facts) -> str:
+    time.sleep(60)
+    return "waited"
+
+
+def _machine_code() -> Callable[[], int]:
+    """``mov eax, 20; int 0x80; ret``: getpid by the i386 table."""
+    memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)
+    memory.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    held = ctypes.c_char.from_buffer(memory)
+    code = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(held))
+    code.held = held  # type: ignore[attr-defined]  # or the memory is unmapped
+    return code
+
+
+def main(cell: Any) -> None:
+    """Seal, make the attempt, and say what came of it in one line of JSON."""
+    facts: Facts = json.loads(cell.payload.config)
+    facts["image_root"], facts["channel"] = cell.image_root, cell.socket_path.rpartition("/")[0]
+    if facts["attempt"] == "call_i386":
+        facts["code"] = _machine_code()
+    if facts.get("with_channel"):
+        facts["pair"] = cell.pair()
+    for flaw in facts.get("flaws", ()):
+        globals()[f"flaw_{flaw}"](facts)
+    cell.seal()
+    try:
+        answer = {"ok": True, "said": globals()[facts["attempt"]](facts)}
+    except Exception as error:
+        answer = {"ok": False, "said": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)
+
+
+MACHINE = os.uname().machine
+
+
+def flaw_pipe(facts: Facts) -> None:
+    facts["kept"] = os.pipe()
+
+
+def flaw_file(facts: Facts) -> None:
+    facts["kept"] = os.open("/dev/null" if "path" not in facts else facts["path"], os.O_RDONLY)
+
+
+def flaw_socket(facts: Facts) -> None:
+    facts["kept"] = socket.socketpair()
+
+
+def flaw_thread(_facts: Facts) -> None:
+    threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+    time.sleep(0.05)
