@@ -192,6 +192,8 @@ def _trial_text(trial: Trial) -> Text:
     if trial.outcome is not Outcome.HELD:
         text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
     stopped = f"stopped by {trial.stopped_by}" if trial.stopped_by else "nobody was seen to stop it"
+    if trial.stopped_by.startswith("the kernel ("):  # nothing of ours acted: only the attacker speaks of it
+        stopped = f"{stopped[:-1]}, by its own account)"
     return text.append(f"\n{stopped}; open: {trial.open_effect.sentence}", "dim")
 
 

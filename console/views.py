@@ -175,6 +175,7 @@ def view_for(
     """The way of watching that fits where the output goes."""
     if is_quiet:
         return Silent()
-    if console.is_terminal and is_big_enough(console.size.width, console.size.height):
+    is_plain = not console.is_terminal or console.is_dumb_terminal
+    if not is_plain and is_big_enough(console.size.width, console.size.height):
         return OnScreen(console, subject, runs, is_paced=is_paced)
     return Plain(console, subject, runs)
