@@ -116,6 +116,7 @@ def test_a_stop_leaves_nothing_running(
 def test_the_main_job_holds(tmp_path: Path) -> None:
     out = tmp_path / "story.json"
     done = commands.run("--json", str(out), "--keep", str(tmp_path / "journals"))
+    assert done.stderr == ""
     story = json.loads(out.read_text())
     assert story["problems"] == []
     assert done.returncode == story["exit_status"] == 0
