@@ -167,9 +167,13 @@ def _mounts(pid: int, expected: Expected) -> list[str]:
         elif "ro" not in options and point not in writable and not point.startswith("/proc"):
             found.append(f"can write to {point}")
         seen.add(point)
-    if expected.channel and not os.path.samefile(f"/proc/{pid}/root{rootfs.CHANNEL_DIR}", expected.channel):
+    if expected.channel and not _is_same(f"/proc/{pid}/root{rootfs.CHANNEL_DIR}", expected.channel):
         found.append(f"has another folder than {expected.channel} on {rootfs.CHANNEL_DIR}")
     return found
+
+
+def _is_same(inside: str, outside: str) -> bool:
+    return os.path.exists(inside) and os.path.samefile(inside, outside)
 
 
 _LIMIT = re.compile(r"\A(Max [a-z ]+?)\s{2,}(\S+)\s+(\S+)", re.ASCII)
