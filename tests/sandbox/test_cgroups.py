@@ -83,7 +83,9 @@ def test_hierarchies_are_read_with_the_own_group(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_a_real_version_2_tree_hands_down_after_the_move() -> None:
-    """The mechanics on whatever controller this host's version 2 carries; hybrid hosts leave it a minor one."""
+    """The mechanics on whatever controller this host's version 2 carries;
+    hybrid hosts leave it a minor one.
+    """
     tree = next((each for each in cgroups.hierarchies() if each.version == 2), None)
     if tree is None:
         pytest.skip("no version 2 hierarchy is mounted")

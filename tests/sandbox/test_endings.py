@@ -82,14 +82,16 @@ def _children(pid: int) -> list[int]:
 
 
 def test_a_killed_template_is_noticed_and_its_children_go_on_under_the_monitor() -> None:
-    """Confined processes belong to the monitor, not to the template: a dead template stops starts, not therapy."""
+    """Confined processes belong to the monitor, not to the template:
+    a dead template stops starts, not therapy.
+    """
     with yard() as place, place.confined("wait") as process:
         process.nascent.go()
         process.read_until(b"waiting")
         os.kill(place.launcher.template_pid, signal.SIGKILL)
         assert _await(lambda: _is_gone(place.launcher.template_pid))
         assert not _is_gone(process.pid)
-        assert "PPid:\t%d\n" % os.getpid() in Path(f"/proc/{process.pid}/status").read_text()
+        assert f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{process.pid}/status").read_text()
 
 
 _KEEPER = """
@@ -141,7 +143,9 @@ def test_groups_of_the_living_are_not_swept() -> None:
 @pytest.mark.root
 def test_removing_a_group_kills_what_is_left_in_it() -> None:
     require_wall("pidscg", "memcg")
-    group = cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-left", frozenset({"pidscg", "memcg"}), 1 << 26, 4, 1.0)
+    group = cgroups.Group(
+        f"{cgroups.PREFIX}{os.getpid()}-left", frozenset({"pidscg", "memcg"}), 1 << 26, 4, 1.0
+    )
     with subprocess.Popen(["sleep", "60"]) as child:
         for file in group.joined_by:
             Path(file).write_text(str(child.pid))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import inventory, walls
+from sandbox import inventory, rootfs, walls
 from tests.sandbox.confined import IS_ROOT, Limits, Yard, standing
 
 pytestmark = pytest.mark.walls
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.walls
 def test_a_process_as_declared_has_no_hole(yard: Yard) -> None:
     with yard.confined("nothing", with_channel=True) as process:
         assert inventory.differences(process.pid, process.expected()) == []
-        process.finish()
-        assert process.said[0]["ok"]
+        ended = process.finish()
+        assert [answer["ok"] for answer in process.said] == [True], (process.text, ended)
 
 
 #: A wall that was left out although it is declared -> words of the hole.
@@ -104,11 +104,13 @@ def test_a_mount_that_is_not_declared_is_named(yard: Yard) -> None:
 
 
 def test_a_writable_mount_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory.rootfs, "SCRATCH_DIR", "/elsewhere")
+    monkeypatch.setattr(rootfs, "SCRATCH_DIR", "/elsewhere")
     with yard.confined("nothing") as process:
         expected = process.expected()
         monkeypatch.setattr(
-            inventory, "declared_mounts", lambda _expected, full=inventory.declared_mounts: full(_expected) | {"/scratch"}
+            inventory,
+            "declared_mounts",
+            lambda _expected, full=inventory.declared_mounts: full(_expected) | {"/scratch"},
         )
         assert inventory.differences(process.pid, expected) == ["can write to /scratch"]
 
@@ -143,7 +145,9 @@ def test_a_process_that_cannot_be_inspected_is_a_hole() -> None:
 def test_an_ordinary_process_is_full_of_holes() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, subprocess.Popen(["sleep", "60"], pass_fds=(theirs.fileno(),)) as child:
-        found = inventory.differences(child.pid, dataclasses.replace(_bare(set(walls.OS_WALL_NAMES)), outer_uid=1))
+        found = inventory.differences(
+            child.pid, dataclasses.replace(_bare(set(walls.OS_WALL_NAMES)), outer_uid=1)
+        )
         child.kill()
     text = "\n".join(found)
     for words in ("seccomp mode", "can gain", "Uid is", "shares the net", "sees /", "core dumps", "session"):
