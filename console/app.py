@@ -25,11 +25,11 @@ Exit status: 0 it held, 1 it did not, 2 it was refused, 130 it was interrupted.
 """
 _RUN_EPILOG = """\b
 Examples:
-  run_device.py run                                   one day on the virtual clock
-  run_device.py run --attack K01@08:30 --attack C05   two attacks
-  run_device.py run --attack K01 --without all --twin what the attack does to a patient
-  run_device.py run --clock 60x --days 0.05           on a clock 60 times faster than real
-  run_device.py run --design examples/thermostat      another device
+  run_device.py run                                    one day on the virtual clock
+  run_device.py run --attack K01@08:30 --attack C05    two attacks
+  run_device.py run --attack K01 --without all --twin  what the attack does to a patient
+  run_device.py run --clock 60x --days 0.05            on a clock 60 times faster than real
+  run_device.py run --design examples/thermostat       another device
 """
 _ATTACK_EPILOG = """\b
 Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -39,6 +40,22 @@ class Walls(click.ParamType[frozenset[str]]):
             return walls.parse_without(value)
         except walls.UnknownWall as error:
             self.fail(str(error), param, ctx)
+
+
+class Days(click.ParamType[float]):
+    """More than no time, at most ``DAYS_MAX`` days."""
+
+    name = "days"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of days."""
+        try:
+            days = float(value)
+        except ValueError:
+            days = math.nan
+        if not 0.0 < days <= DAYS_MAX:  # false for NaN as well
+            self.fail(f"{value!r} is not a number of days above 0 and up to {DAYS_MAX:g}", param, ctx)
+        return days
 
 
 class JsonFile:
@@ -125,7 +142,7 @@ def patient(function: F) -> F:
         ),
         click.option(
             "--days",
-            type=click.FloatRange(0, DAYS_MAX, min_open=True),
+            type=Days(),
             default=None,
             help="How long, in simulated days.  [default: 1]",
         ),

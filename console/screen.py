@@ -66,14 +66,14 @@ def _header(scene: Scene, width: int, now_s: float, *, is_ascii: bool, is_paced:
     if scene.degraded:
         name.append(f"  {scene.degraded}", "bold yellow")
     walls_line = Text(f" {scene.walls.sentence() if scene.walls else 'switching on ...'}", style="dim")
+    if is_paced:
+        walls_line.append("; paced for viewing")
     total = len(scene.runs)
     run = Text(f" {scene.clock} ", style="bold reverse" if scene.run_name != "open" else "bold white on red")
     run.append(f" run {scene.run_number} of {total}: " if total > 1 else " ")
     run.append(scene.title, "bold red" if scene.run_name == "open" else "bold")
     if scene.attacks_begun:
         run.append(f", attack {scene.attacks_begun} of {scene.subject.attacks}")
-    if is_paced:
-        run.append("  (paced for viewing)", "dim")
     left_s = scene.seconds_left(now_s)
     tail = f" {scene.share_done:4.0%}  {'' if left_s is None else f'{left_s:.0f} s left'}"
     progress = Text(

@@ -151,7 +151,7 @@ def _up(note: links.Note) -> list[Line]:
     if life == 0:
         return []
     took = f"{_number(note, 'launch_ms'):.0f} ms"
-    text = f"{note.partition} is back after {took}, from a verified image (life {life + 1})"
+    text = f"{note.partition} is back after {took}, from its image (life {life + 1})"
     return [Line(note.frame, "life", text)]
 
 

@@ -96,15 +96,17 @@ def _runs(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> Iter
     table.add_column("run", no_wrap=True)
     for name in ("70-180", "<70", "<54", ">180", "mean", "LBGI"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("harm")
+    table.add_column("harm", no_wrap=True)
     for name, run, grade in (
         ("attacked, walls up", story.attacked, story.harm_attacked),
         ("replayed", story.replayed, None),
         ("calm (the twin)", story.calm, None),
         ("attacked, no walls", story.open, story.harm_open),
     ):
-        table.add_row(name, *_figures(run), _harm(grade))
+        table.add_row(name, *_figures(run), _grade(grade))
     yield table
+    for name, grade in (("behind the walls", story.harm_attacked), ("without walls", story.harm_open)):
+        yield Text(f"harm {name}: ", style="dim").append_text(_grade(grade)).append(f", {grade.reason}")
 
 
 def _figures(run: Run) -> tuple[str, ...]:
@@ -115,11 +117,10 @@ def _figures(run: Run) -> tuple[str, ...]:
     return (*(f"{share:.1f} %" for share in shares), f"{found.mean_mg_dl:.0f}", f"{found.lbgi:.2f}")
 
 
-def _harm(grade: HarmGrade | None) -> Text:
+def _grade(grade: HarmGrade | None) -> Text:
     if grade is None:
         return Text("")
-    style = "green" if grade.severity is Severity.S0 else LOW_STYLE
-    return Text(grade.severity.name, style=style).append(f"  {grade.reason}", "default")
+    return Text(grade.severity.name, style="green" if grade.severity is Severity.S0 else LOW_STYLE)
 
 
 def _curves(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> Iterator[RenderableType]:
@@ -191,6 +192,8 @@ def _trial_text(trial: Trial) -> Text:
     if trial.outcome is not Outcome.HELD:
         text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
     stopped = f"stopped by {trial.stopped_by}" if trial.stopped_by else "nobody was seen to stop it"
+    if trial.stopped_by.startswith("the kernel ("):  # nothing of ours acted: only the attacker speaks of it
+        stopped = f"{stopped[:-1]}, by its own account)"
     return text.append(f"\n{stopped}; open: {trial.open_effect.sentence}", "dim")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -41,13 +40,17 @@ class View(Protocol):
 
 
 class Silent:
-    """Watches nothing."""
+    """Watches nothing; what the world says on standard error meanwhile is not heard either."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         return self
 
     def __exit__(self, *_: object) -> None:
-        return
+        self._stack.close()
 
     def begin(self, _name: str, _number: int, _total: int) -> Ears:
         """No ears."""
@@ -60,12 +63,15 @@ class Plain:
     def __init__(self, console: Console, subject: Subject, runs: dict[str, tuple[str, float]]) -> None:
         self._console = console
         self._scene = Scene(subject, runs, self._print)
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        if not self._console.stderr:
+            self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        return
+        self._stack.close()
 
     def begin(self, name: str, number: int, total: int) -> Ears:
         """A heading, and ears that print."""
@@ -119,7 +125,7 @@ class OnScreen:
             redirect_stdout=False,
         )
         self._stack.enter_context(live)
-        self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._overheard)))
+        self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,22 +151,20 @@ class OnScreen:
             self._scene, size.width, size.height, time.monotonic(), is_ascii=is_ascii, is_paced=paced
         )
 
-    def _overheard(self, text: str) -> None:
-        self._scene.tell(Line(self._scene.frame, "log", text))
-
 
 class _ToScene(io.TextIOBase):
-    """Standard error while the screen is ours: whole lines become lines of the story."""
+    """Standard error of this process, in which the world lives: whole lines become lines of the story."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
         self._rest = ""
 
     def write(self, text: str) -> int:
         """Take text; pass on whole lines."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._tell("".join(c if c.isprintable() else " " for c in line)[:200])
+            shown = "".join(c if c.isprintable() else " " for c in line)[:200]
+            self._scene.tell(Line(self._scene.frame, "log", f"the world notices: {shown}"))
         return len(text)
 
 
@@ -175,6 +179,7 @@ def view_for(
     """The way of watching that fits where the output goes."""
     if is_quiet:
         return Silent()
-    if console.is_terminal and is_big_enough(console.size.width, console.size.height):
+    is_plain = not console.is_terminal or console.is_dumb_terminal
+    if not is_plain and is_big_enough(console.size.width, console.size.height):
         return OnScreen(console, subject, runs, is_paced=is_paced)
     return Plain(console, subject, runs)

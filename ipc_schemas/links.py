@@ -86,7 +86,9 @@ class PortContract(Link, frozen=True):
 
 def payload_bytes_max(port: PortContract) -> int:
     """The largest payload of one ZeroMQ message on ``port``: a message or, where they are allowed, a batch."""
-    return port.bytes_max if port.messages_max <= wire.SINGLES_MAX else max(port.bytes_max, wire.BATCH_BYTES_MAX)
+    return (
+        port.bytes_max if port.messages_max <= wire.SINGLES_MAX else max(port.bytes_max, wire.BATCH_BYTES_MAX)
+    )
 
 
 class GateContract(Link, frozen=True):
@@ -190,4 +192,4 @@ class Note(Link, frozen=True):
     kind: Name
     partition: Name
     text: Text
-    facts: dict[str, str | int | float | bool | None | list[str]]
+    facts: dict[str, str | int | float | bool | list[str] | None]

@@ -118,7 +118,9 @@ class Core:
             return
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
-        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
+        seat.deadline_s = (
+            seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
+        )
         seat.is_open = True
         seat.log_bytes = 0
         try:
@@ -167,7 +169,9 @@ class Core:
         now_s = time.monotonic()
         for seat in self.lives.seats.values():
             if (seat.is_open or seat.is_starting) and now_s > seat.deadline_s:
-                self.lives.raise_event(seat, Event.GATE_DIED, "the gate did not report by the end of its window")
+                self.lives.raise_event(
+                    seat, Event.GATE_DIED, "the gate did not report by the end of its window"
+                )
                 seat.close()
 
     def _handle(self, seat: Seat, kind: str, descriptor: int) -> None:
@@ -207,7 +211,9 @@ class Core:
             self._take_ready(seat, report)
             return
         if not seat.is_open or report.frame != self.lives.frame:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report for frame {report.frame}, this is {self.lives.frame}")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report for frame {report.frame}, this is {self.lives.frame}"
+            )
             return
         assert seat.recheck is not None
         for batch in report.batches:
@@ -219,11 +225,15 @@ class Core:
             seat.staged.setdefault(batch.port, []).append(batch)
         seat.refusals += len(report.refusals)
         if seat.refusals > REFUSALS_MAX:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame"
+            )
             return
         for refusal in report.refusals:
             self.lives.page.refusals.append(
-                journal.Refusal(seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count)
+                journal.Refusal(
+                    seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count
+                )
             )
         if report.is_last:
             self._window_done(seat, report)
@@ -231,7 +241,9 @@ class Core:
     def _take_ready(self, seat: Seat, report: links.GateReport) -> None:
         """The gate's first report: the partition is ready for its first window, or something ended it before."""
         if report.frame != links.READY_FRAME or report.batches or not report.is_last:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window"
+            )
         elif report.ended_by not in ("", *judge.EVENTS):
             self.lives.raise_event(seat, Event.GATE_LIED, f"a report of {report.ended_by!r}")
         elif report.ended_by:
@@ -244,12 +256,16 @@ class Core:
         ended_by = report.ended_by
         unknown = {ended_by, *(r.event for r in report.refusals)} - {"", *judge.EVENTS}
         if unknown:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report"
+            )
             return
         details = {r.event: f"{r.reason}: {r.detail}" for r in report.refusals if r.event}
         if ended_by:
             staged = seat.staged
-            self.lives.raise_event(seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by)))
+            self.lives.raise_event(
+                seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by))
+            )
             if seat.is_open:  # the health table lets the partition live: it has lost this window
                 del staged
                 seat.close()
@@ -269,7 +285,9 @@ class Core:
                 now_s = time.clock_gettime(linux.cpu_clock_id(process.pid))
             except OSError:
                 return  # it has just ended; its pidfd will say so
-            used_s += now_s - process.cpu_used_s if process.cpu_used_s else 0.0  # the start of a life does not count
+            used_s += (
+                now_s - process.cpu_used_s if process.cpu_used_s else 0.0
+            )  # the start of a life does not count
             process.cpu_used_s = now_s
         limit_ms = self.design.partition(seat.name).limits.cpu_ms_per_frame_max
         if used_s * 1000 > limit_ms:
@@ -277,7 +295,9 @@ class Core:
             self.lives.raise_event(seat, Event.CPU_EXCEEDED, detail)
 
     def _note_stale(self, seat: Seat, frame: int) -> None:
-        stale = frozenset(port.name for port in self._exchange.stale(seat.name, frame)) if frame else frozenset()
+        stale = (
+            frozenset(port.name for port in self._exchange.stale(seat.name, frame)) if frame else frozenset()
+        )
         for name in sorted(stale - seat.stale):
             self.lives.raise_event(seat, Event.STALE_INPUT, f"{name} is older than its freshness limit")
         seat.stale = stale
@@ -291,7 +311,9 @@ class Core:
                 for batch in batches:
                     admitted.append(journal.Admitted(seat.name, port, batch.count, batch.messages))
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
-                        self.lives.tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
+                        self.lives.tell(
+                            frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages"
+                        )
             seat.close()
         self._append_page(frame, admitted)
         self.frames_done = frame + 1

@@ -128,7 +128,11 @@ class Gate:
 
     def _admit(self, frame: int, admitted: judge.Admitted) -> None:
         if len(admitted.payload) > links.REPORT_BYTES_MAX:  # only while the size wall is off
-            self._refuse(judge.Refused(admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"))
+            self._refuse(
+                judge.Refused(
+                    admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"
+                )
+            )
             return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
         self._count_bytes(frame, len(admitted.payload) + 8)
@@ -156,7 +160,8 @@ class Gate:
 
     def _report(self, frame: int, *, is_last: bool, ended_by: str) -> None:
         batches = tuple(
-            links.Batch(port, len(payloads), codec.join_batch(payloads)) for port, payloads in self._batches.items()
+            links.Batch(port, len(payloads), codec.join_batch(payloads))
+            for port, payloads in self._batches.items()
         )
         refusals = tuple(
             links.Refusal(port, event, reason, detail, count)

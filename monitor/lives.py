@@ -11,7 +11,7 @@ import select
 import time
 from collections.abc import Callable
 
-from ipc_schemas import codec, links
+from ipc_schemas import links
 from monitor import journal
 from monitor.design import WORLD, Action, Design, Event
 from monitor.health import Decision, Health, UnknownEvent
@@ -134,7 +134,11 @@ class Lives:
         self._watch(life.gate.pidfd, seat, "gate")
         self._watch(life.gate.log, seat, "gate_log")
         took_ms = (time.monotonic() - launch.started_s) * 1000
-        facts: dict[str, object] = {"launch_ms": round(took_ms, 2), "gate_pid": life.gate.pid, "epoch": seat.epoch}
+        facts: dict[str, object] = {
+            "launch_ms": round(took_ms, 2),
+            "gate_pid": life.gate.pid,
+            "epoch": seat.epoch,
+        }
         if life.process is not None:
             self._watch(life.process.pidfd, seat, "process")
             self._watch(life.process.log, seat, "log")
@@ -223,7 +227,9 @@ class Lives:
             decision = self._health.on(seat.name, event, self.frame)
         except UnknownEvent as unknown:  # unknown means refuse: the partition goes, the device stays
             decision = Decision(Action.QUARANTINE, str(unknown), 0)
-        self.page.rulings.append(journal.Ruling(seat.name, event.value, decision.action.value, decision.reason))
+        self.page.rulings.append(
+            journal.Ruling(seat.name, event.value, decision.action.value, decision.reason)
+        )
         facts = {"event": event.value, "action": decision.action.value, "detail": detail}
         self.tell(self.frame, "ruling", seat.name, decision.reason, facts)
         return decision
@@ -234,7 +240,13 @@ class Lives:
         if seat.name == WORLD:
             if event in (Event.GATE_DIED, Event.GATE_LIED):
                 raise StopRun(f"the world is gone: {detail}", is_fault=True)
-            self.tell(self.frame, "ruling", WORLD, f"{event.value}: {detail}", {"event": event.value, "action": "drop"})
+            self.tell(
+                self.frame,
+                "ruling",
+                WORLD,
+                f"{event.value}: {detail}",
+                {"event": event.value, "action": "drop"},
+            )
             return
         if seat.life is None:
             return

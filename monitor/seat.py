@@ -63,7 +63,10 @@ def what_ended(ended: Ended) -> tuple[Event, str]:
     if is_out_of_memory(ended):
         return Event.MEMORY_EXCEEDED, "ran out of the memory it was given"
     if ended.how == "killed" and ended.code == signal.SIGSYS:
-        return Event.FORBIDDEN_SYSCALL, "made a system call that no honest program makes; the kernel killed it"
+        return (
+            Event.FORBIDDEN_SYSCALL,
+            "made a system call that no honest program makes; the kernel killed it",
+        )
     if ended.how == "killed":
         return Event.PARTITION_EXIT, f"was ended by signal {_signal_name(ended.code)}"
     return Event.PARTITION_EXIT, f"ended by itself with status {ended.code}"

@@ -1,5 +1,5 @@
-"""Every wall by its effect: what it forbids is attempted with all walls up, and again with the fewest off that let
-it through. Without the second half a test could pass on a host where the attempt would fail anyway.
+"""Every wall by its effect: what it forbids is attempted with all walls up, and again with the fewest off
+that let it through. Without the second half a test could pass on a host where the attempt would fail anyway.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _FATAL = "dies of SIGSYS"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One forbidden act: a function of ``probe.py``, the fewest walls to leave out, and how it ends behind all."""
+    """One forbidden act:
+    a function of ``probe.py``, the fewest walls to leave out, and how it ends behind all.
+    """
 
     name: str
     off: tuple[str, ...]
@@ -131,7 +133,7 @@ class Surroundings:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory, yard: Yard) -> Iterator[Surroundings]:
+def outside(yard: Yard) -> Iterator[Surroundings]:
     folder = yard.folder / "open"
     folder.mkdir()
     folder.chmod(0o777)
@@ -202,8 +204,8 @@ def test_one_wall_of_the_set_is_enough(name: str, wall: str, yard: Yard, outside
 
 @pytest.mark.parametrize("bytes_max", [1 * _MIB, 8 * _MIB])
 def test_scratch_holds_what_was_granted_and_no_more(bytes_max: int, yard: Yard) -> None:
-    facts = {"files": 12, "bytes": 256 << 10}  # 3 MiB
-    with yard.confined("fill_scratch", limits=Limits(scratch_bytes=bytes_max), **facts) as process:
+    granted = Limits(scratch_bytes=bytes_max)
+    with yard.confined("fill_scratch", limits=granted, files=12, bytes=256 << 10) as process:  # 3 MiB
         process.finish()
     assert process.said[0]["ok"] == (bytes_max > 3 * _MIB), process.said
 
