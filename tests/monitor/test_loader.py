@@ -73,10 +73,9 @@ def test_the_reference_design_is_read_as_written(folder: Path) -> None:
     assert (transfer.number, transfer.safety_class, transfer.is_networked) == (2, SafetyClass.A, True)
     assert therapy.image == folder.parent.parent / "partitions" / "therapy"
     assert therapy.limits.memory_bytes_max == 256 * 1024 * 1024
-    assert therapy.packages == ("cryptography", "_cffi_backend")
-    assert (therapy.config, transfer.config) == ("prescription", None)
+    assert (therapy.packages, therapy.config) == (("cryptography", "_cffi_backend"), "prescription")
     assert therapy.walls == WALLS
-    assert set(therapy.health) == set(Event)
+    assert (set(therapy.health), transfer.config) == (set(Event), None)
     assert design.window_of("transfer").offset_ms == 1_000
 
 
