@@ -43,9 +43,16 @@ def measured(rows: list[Row], effort: Effort, console: Console) -> tuple[list[Fi
 
 
 @click.command()
-@click.option("--row", "names", multiple=True, type=click.Choice([row.name for row in ROWS]), help="Only this row.")
+@click.option(
+    "--row", "names", multiple=True, type=click.Choice([row.name for row in ROWS]), help="Only this row."
+)
 @click.option("--quick", is_flag=True, help="Fewer repetitions: a first look in about two minutes.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as JSON, too.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table as JSON, too.",
+)
 def main(names: tuple[str, ...], quick: bool, json_file: Path | None) -> None:
     """Measure what the walls cost, each figure beside its peer in the same run, and print the table.
 

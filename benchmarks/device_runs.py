@@ -26,7 +26,9 @@ def check(record: Record) -> None:
     """Raises ``RunFailed`` unless the device did all its frames."""
     if record.exit_status != 0:
         ends = [note.text for note in record.of_kind("end")]
-        raise RunFailed(f"{record.plan.design.name}: the device stopped: {ends[0] if ends else 'without a word'}")
+        raise RunFailed(
+            f"{record.plan.design.name}: the device stopped: {ends[0] if ends else 'without a word'}"
+        )
 
 
 @contextmanager

@@ -26,7 +26,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The nearest-rank percentile: the smallest value that ``percent`` of all do not exceed. Raises ``ValueError``."""
+    """The nearest-rank percentile: the smallest value that ``percent`` of all do not exceed.
+
+    Raises ``ValueError``.
+    """
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no value was measured")
@@ -35,7 +38,9 @@ def percentile(values: Iterable[float], percent: float) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. ``ratio`` is ours divided by the peer's; ``is_met`` is ``None`` without an aim."""
+    """One line of the table. ``ratio`` is ours divided by the peer's;
+    ``is_met`` is ``None`` without an aim.
+    """
 
     row: str
     what: str
@@ -62,7 +67,9 @@ def beside(
     also: bool = True,
     remark: str = "",
 ) -> Figure:
-    """A figure beside its peer. ``also`` is a condition of the aim beyond the ratio (for example: no deadline missed)."""
+    """A figure beside its peer. ``also`` is a condition of the aim beyond the ratio (for example:
+    no deadline missed).
+    """
     ratio = ours.median / peer.median if peer.median else math.inf
     aim, is_met = "", None
     if at_least is not None:

@@ -1,8 +1,8 @@
 """How late therapy's window opens under attack on the real clock, beside the same device unattacked.
 
-Three partitions attack at once, each within the walls and limits it is given: one spins, one writes to all its
-memory, one forks. Unattacked, the same three partitions beat like therapy does. A deadline is missed when therapy's
-window did not open in a frame or did not close within its budget.
+Three partitions attack at once, each within the walls and limits it is given: one spins, one writes to all
+its memory, one forks. Unattacked, the same three partitions beat like therapy does. A deadline is missed when
+therapy's window did not open in a frame or did not close within its budget.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def run(frames: int, *, is_attacked: bool) -> Run:
     facts = record.of_kind("end")[0].facts["lateness_ms.therapy"]
     assert isinstance(facts, list)
     overruns = [
-        note for note in record.of_kind("ruling") if note.partition == "therapy" and note.facts["event"] != "cpu_exceeded"
+        note
+        for note in record.of_kind("ruling")
+        if note.partition == "therapy" and note.facts["event"] != "cpu_exceeded"
     ]
     return Run([float(value) for value in facts], len(overruns) + frames - len(facts))
 

@@ -13,7 +13,7 @@ import zmq
 
 @dataclass(frozen=True)
 class Machine:
-    """``load_before`` and ``load_after`` are 1-minute load averages, what else runs on the machine included."""
+    """``load_before`` and ``load_after`` are 1-minute load averages; other users of the machine count."""
 
     processor: str
     cores: int

@@ -1,7 +1,8 @@
 """Walled patient-days per second, default design, journal on, beside simglucose 0.2.11 without any walls.
 
 simglucose (MIT licence) is no dependency of Bulkhead. For this row alone it is installed into a virtual
-environment of its own under build/; where that cannot be done, the recorded figure stands in, and the table says so.
+environment of its own under build/; where that cannot be done, the recorded figure stands in, and the table
+says so.
 """
 
 from __future__ import annotations
@@ -68,10 +69,14 @@ def simglucose_python() -> Path:
 
 def simglucose_per_s(python: Path) -> float:
     """Patient-days per second of one simulated day. Raises ``SimglucoseMissing``."""
-    program = Path(__file__).with_name("simglucose_day.py")
+    program = ROOT / "benchmarks/simglucose_day.py"
     try:
         done = subprocess.run(
-            [str(python), "-W", "ignore", str(program)], check=True, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
+            [str(python), "-W", "ignore", str(program)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT_S,
         )
     except (subprocess.SubprocessError, OSError) as error:
         raise SimglucoseMissing(f"simglucose could not be run ({type(error).__name__})") from None
@@ -94,10 +99,14 @@ def measure(effort: Effort, step: Step) -> list[Figure]:
             except SimglucoseMissing as error:
                 missing, python = str(error), None
         step()
-    peer = spread(theirs) if theirs else Spread(RECORDED_DAYS_PER_S, RECORDED_DAYS_PER_S, RECORDED_DAYS_PER_S, 0)
+    peer = (
+        spread(theirs) if theirs else Spread(RECORDED_DAYS_PER_S, RECORDED_DAYS_PER_S, RECORDED_DAYS_PER_S, 0)
+    )
     remark = "" if theirs else f"peer recorded, not measured here: {missing}"
     what = "walled patient-days, default design"
     return [beside("patient_days", what, "days/s", spread(ours), PEER, peer, at_least=60.0, remark=remark)]
 
 
-ROWS = (Row("patient_days", "walled patient-days per second", lambda effort: effort.pick(2, 5), 9.0, measure),)
+ROWS = (
+    Row("patient_days", "walled patient-days per second", lambda effort: effort.pick(2, 5), 9.0, measure),
+)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import zmq
@@ -83,7 +84,7 @@ def _receiver(folder: str, count: str) -> None:
 
 
 def plain_kills_ms(count: int) -> list[float]:
-    """How long SIGKILL and wait take for ``count`` unconfined children with the same libraries, one after another."""
+    """How long SIGKILL and wait take for each of ``count`` unconfined children with the same libraries."""
     process = _start("killer", str(count))
     try:
         said, _ = process.communicate(timeout=TIMEOUT_S)
@@ -124,7 +125,12 @@ def import_ms() -> float:
     return (time.perf_counter() - started_s) * 1000
 
 
-_ROLES = {"proxy": _proxy, "sender": _sender, "receiver": _receiver, "killer": _killer}
+_ROLES: dict[str, Callable[..., None]] = {
+    "proxy": _proxy,
+    "sender": _sender,
+    "receiver": _receiver,
+    "killer": _killer,
+}
 
 if __name__ == "__main__":
     _ROLES[sys.argv[1]](*sys.argv[2:])

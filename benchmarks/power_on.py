@@ -1,7 +1,7 @@
 """From power-on to therapy's first window, beside one ``python -c "import zmq, msgspec"``.
 
-Ours ends when the world's second window opens: then every window of frame 0, therapy's among them, has been opened,
-worked through and *closed*, so the figure is an upper bound of the time to its opening.
+Ours ends when the world's second window opens: then every window of frame 0, therapy's among them, has been
+opened, worked through and *closed*, so the figure is an upper bound of the time to its opening.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def measure(effort: Effort, step: Step) -> list[Figure]:
         times["peer"].append(peers.import_ms())
         step()
     peer = spread(times["peer"])
-    aims = {"cold": ("power-on -> first therapy window, cold", 10.0), "warm": ("the same, template warm", 2.0)}
+    aims = {
+        "cold": ("power-on -> first therapy window, cold", 10.0),
+        "warm": ("the same, template warm", 2.0),
+    }
     return [
         beside("power_on", what, "ms", spread(times[kind]), PEER, peer, at_most=at_most)
         for kind, (what, at_most) in aims.items()

@@ -15,7 +15,9 @@ FORMAT = 1
 
 
 def as_json(figures: list[Figure], machine: Machine, failures: dict[str, str]) -> bytes:
-    """One object: ``format``, ``machine``, ``figures`` (as in ``Figure``) and ``failures`` (row -> sentence)."""
+    """One object:
+    ``format``, ``machine``, ``figures`` (as in ``Figure``) and ``failures`` (row -> sentence).
+    """
     value: dict[str, Any] = {"format": FORMAT, "machine": machine, "figures": figures, "failures": failures}
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
@@ -39,7 +41,8 @@ def show(console: Console, figures: list[Figure], machine: Machine, failures: di
     for row, why in failures.items():
         console.print(f"{row}: could not be measured: {why}", highlight=False, style="red")
     console.print(
-        f"{machine.processor}, {machine.cores} cores; {machine.kernel}; {machine.python}; {machine.libraries}; "
+        f"{machine.processor}, {machine.cores} cores; {machine.kernel}; {machine.python}; "
+        f"{machine.libraries}; "
         f"load {machine.load_before:.2f} before, {machine.load_after:.2f} after. "
         "Medians, smallest .. largest; aims are judged for this machine and load only.",
         highlight=False,

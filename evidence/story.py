@@ -74,8 +74,11 @@ class Story:
     @property
     def problems(self) -> list[str]:
         """Every reason why this day does not count as held, in plain sentences; empty when it does."""
-        found = [f"{t.row.id} ({t.row.name}): {t.outcome.value}. {t.effect.sentence}" for t in self.trials
-                 if t.outcome is not Outcome.HELD]
+        found = [
+            f"{t.row.id} ({t.row.name}): {t.outcome.value}. {t.effect.sentence}"
+            for t in self.trials
+            if t.outcome is not Outcome.HELD
+        ]
         if not self.trials:
             found.append("no attack was tried, so nothing was shown")
         if self.comparison.is_vacuous:
@@ -86,7 +89,8 @@ class Story:
             found.append(f"the patient was harmed behind the walls: grade {self.harm_attacked.severity.name}")
         if self.needs_harm and self.harm_open.severity < harm.Severity.S3:
             found.append(
-                f"without walls the attack did no grave harm (grade {self.harm_open.severity.name}), so it proves little"
+                "without walls the attack did no grave harm "
+                f"(grade {self.harm_open.severity.name}), so it proves little"
             )
         found += [f"a secret of therapy got out: {leak}" for leak in self.canary_leaks]
         for name, run in (("attacked", self.attacked), ("replayed", self.replayed), ("calm", self.calm)):
@@ -151,8 +155,10 @@ def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     open_comparison = noninterference.compare(_emitted(opened, critical), _emitted(calm, critical))
     seen = observations(attacked, replayed, is_replay=True)
     open_seen = observations(opened, calm, is_replay=False)
-    trials = tuple(_trial(one, other, seen, open_seen, attacked)
-                   for one, other in zip(attacked.schedule, opened.schedule, strict=True))
+    trials = tuple(
+        _trial(one, other, seen, open_seen, attacked)
+        for one, other in zip(attacked.schedule, opened.schedule, strict=True)
+    )
     calm_truth = calm.world.truth()
     return Story(
         attacked,
@@ -182,17 +188,18 @@ def canaries(run: Run) -> tuple[bytes, ...]:
 
 def leaks(run: Run) -> tuple[str, ...]:
     """Canaries in anything that the attacker could send, write or keep, as sentences."""
-    found = []
+    found: list[str] = []
     for canary in canaries(run):
-        for emission in _emitted(run, noninterference.others(run.design)):
-            if canary in emission.payload:
-                found.append(f"in a message on {emission.port} in frame {emission.frame}")
-        for received in run.received:
-            if canary in received.data:
-                found.append(f"in what arrived over {received.door}")
-        for note in run.record.of_kind("log"):
-            if note.partition not in noninterference.critical(run.design) and canary.decode() in note.text:
-                found.append(f"in the log of {note.partition} in frame {note.frame}")
+        sent = _emitted(run, noninterference.others(run.design))
+        logged = run.record.of_kind("log")
+        trusted = noninterference.critical(run.design)
+        found += [f"in a message on {e.port} in frame {e.frame}" for e in sent if canary in e.payload]
+        found += [f"in what arrived over {r.door}" for r in run.received if canary in r.data]
+        found += [
+            f"in the log of {n.partition} in frame {n.frame}"
+            for n in logged
+            if n.partition not in trusted and canary.decode() in n.text
+        ]
     return tuple(dict.fromkeys(found))
 
 
@@ -253,15 +260,23 @@ def _missed(run: Run) -> tuple[detectors.Missed, ...]:
 
 
 def _trial(
-    one: Injection, other: Injection, seen: detectors.Observations, open_seen: detectors.Observations, run: Run
+    one: Injection,
+    other: Injection,
+    seen: detectors.Observations,
+    open_seen: detectors.Observations,
+    run: Run,
 ) -> Trial:
     row = catalogue.row(one.attack_id)
     effect = detectors.detect(one.attack_id, seen, one)
     open_effect = detectors.detect(one.attack_id, open_seen, other)
-    return Trial(one, row, _outcome(one, seen, effect, open_effect, run), effect, stopped_by(run, one), open_effect)
+    return Trial(
+        one, row, _outcome(one, seen, effect, open_effect, run), effect, stopped_by(run, one), open_effect
+    )
 
 
-def _outcome(one: Injection, seen: detectors.Observations, effect: Effect, open_effect: Effect, run: Run) -> Outcome:
+def _outcome(
+    one: Injection, seen: detectors.Observations, effect: Effect, open_effect: Effect, run: Run
+) -> Outcome:
     if effect.succeeded:
         return Outcome.BREACH
     if run.record.frames_done <= one.frame:
@@ -293,14 +308,19 @@ def stopped_by(run: Run, injection: Injection) -> str:
     Where nothing was refused and nobody died, the kernel said no inside the partition: the attacker's own report
     tells with which error. That is its word, shown as such and never used for a verdict.
     """
-    frame = next((e for e in (run.reading.entries if run.reading else ())
-                  if isinstance(e, journal.Frame) and e.frame == injection.frame), None)
+    frame = next(
+        (
+            e
+            for e in (run.reading.entries if run.reading else ())
+            if isinstance(e, journal.Frame) and e.frame == injection.frame
+        ),
+        None,
+    )
     if frame is None:
         return ""
     names = [_WALL_OF_REASON.get(r.reason, r.reason) for r in frame.refusals if r.partition == ATTACKED]
-    for ruling in frame.rulings:
-        if ruling.partition == ATTACKED and ruling.event in _WALL_OF_EVENT:
-            names.append(_WALL_OF_EVENT[ruling.event])
+    events = [r.event for r in frame.rulings if r.partition == ATTACKED]
+    names += [_WALL_OF_EVENT[event] for event in events if event in _WALL_OF_EVENT]
     if names:
         return ", ".join(dict.fromkeys(names))
     return _own_words(run, injection)

@@ -35,9 +35,9 @@ __all__ = [
 
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
 #: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
-#: interpreter (320 MiB) and the gate's own 96 MiB or the partition's 256 MiB; and a little for rounding.
-GATE_RSS_BYTES_MAX = 424 << 20
-PARTITION_RSS_BYTES_MAX = 580 << 20
+#: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
+GATE_RSS_BYTES_MAX = 168 << 20
+PARTITION_RSS_BYTES_MAX = 392 << 20
 HELD_BYTES_MAX = 256 << 20
 FILE_BYTES_MAX = 1 << 20
 PROCESSES_MAX = 1

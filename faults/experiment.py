@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ class Ears:
     on_frame: Callable[[int, Any], None] = lambda *_: None
 
 
-def run(plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None, keep: Path | None = None) -> Run:
+def run(
+    plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None, keep: Path | None = None
+) -> Run:
     """Run a plan; with a schedule, in the hands of an attacker who holds ``ATTACKED``.
 
     ``keep`` is where a copy of the journal goes. Raises ``BenchError`` and ``DesignError``.
@@ -86,10 +88,13 @@ def run(plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None
 def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: Ears, folder: Path) -> Run:
     token = "bx" + secrets.token_hex(3)
     now = _Now()
-    names = {p.name: p.name for p in design.partitions} | {f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions}
+    names = {p.name: p.name for p in design.partitions} | {
+        f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
+    }
     with Collector() as collector, Bench() as bench:
         equipped = _equip(design, schedule, collector, bench.monitor.pid, token)
         with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
+
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
                 ears.on_frame(frame, world)
@@ -137,22 +142,18 @@ def _equip(
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
     )
-    return catalogue.with_spans(catalogue.equip(schedule, means))
+    contracted = design.port(f"{ATTACKED}.activity").messages_per_frame_max
+    bounds = {"C05": {"messages_per_frame_max": contracted}}
+    known = [
+        replace(one, parameters=bounds.get(one.attack_id, {}) | dict(one.parameters)) for one in schedule
+    ]
+    return catalogue.with_spans(catalogue.equip(known, means))
 
 
 def _with_implant(design: Design, plan: Plan, schedule: Sequence[Injection]) -> Plan:
     files = image.implant_files() | {image.SCHEDULE: image.schedule_bytes(schedule)}
     overlay = links.Overlay(str(design.partition(ATTACKED).image), image.ENTRY, files)
-    return Plan(
-        plan.design,
-        plan.frames,
-        plan.seed,
-        plan.patient,
-        plan.clock,
-        plan.without,
-        {**plan.overlays, ATTACKED: overlay},
-        plan.accept_degraded,
-    )
+    return replace(plan, overlays={**plan.overlays, ATTACKED: overlay})
 
 
 def _read(result: Run, folder: Path) -> Run:

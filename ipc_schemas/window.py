@@ -49,9 +49,7 @@ class Ports:
     only experiments turn it off.
     """
 
-    def __init__(
-        self, hello: wire.Hello, schemas: ModuleType, *, recheck: bool = True
-    ) -> None:
+    def __init__(self, hello: wire.Hello, schemas: ModuleType, *, recheck: bool = True) -> None:
         self.hello = hello
         self.inputs: dict[str, PortEnd] = {}
         self.outputs: dict[str, wire.PortCard] = {}

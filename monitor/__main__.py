@@ -15,8 +15,9 @@ from types import FrameType
 
 from ipc_schemas import codec, links
 from monitor import images, journal, loader, rules, schedule
-from monitor.core import Core, StopRun
+from monitor.core import Core
 from monitor.design import Design, DesignError
+from monitor.seat import StopRun
 from monitor.warden import Warden
 from sandbox import linux, passport, walls
 from sandbox.launcher import Launcher, LaunchError
@@ -73,7 +74,9 @@ def main() -> int:
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2
-    except Exception as error:  # a console that cannot be heard or an order that no rule foresaw: refuse in a sentence
+    except (
+        Exception
+    ) as error:  # a console that cannot be heard or an order that no rule foresaw: refuse in a sentence
         speaker.tell(0, "refused", "", f"the monitor failed before the boot: {type(error).__name__}: {error}")
         return 2
     finally:
@@ -83,7 +86,9 @@ def main() -> int:
 def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, control: socket.socket) -> int:
     started_s = time.monotonic()
     early: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: early.append(number))  # heard once there is something to end
+    signal.signal(
+        signal.SIGTERM, lambda number, _: early.append(number)
+    )  # heard once there is something to end
     design = loader.load_design(Path(order.design), walls.ALL)
     module = loader.load_schemas(design)
     findings = rules.check(design, module)
@@ -109,8 +114,10 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
 def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speaker, started_s: float) -> int:
     why, is_fault = "", False
     try:
-        core.lives.boot()
-        speaker.tell(0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000})
+        core.boot()
+        speaker.tell(
+            0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000}
+        )
         core.run(order.frames)
     except StopRun as stop:
         why, is_fault = str(stop), stop.is_fault
@@ -147,7 +154,11 @@ def _standing_walls(order: links.PowerOn, design: Design, speaker: Speaker) -> f
                 f"{partition.name} requires the wall {missing[0]}, which this host cannot raise ({why.reason}); "
                 f"{why.remedy}, or accept a degraded run with --degraded"
             )
-    facts: dict[str, object] = {"standing": sorted(up), "off": sorted(asked), "unavailable": sorted(unavailable)}
+    facts: dict[str, object] = {
+        "standing": sorted(up),
+        "off": sorted(asked),
+        "unavailable": sorted(unavailable),
+    }
     speaker.tell(0, "walls", "", f"{len(up)} walls stand", facts)
     return up
 
@@ -166,7 +177,9 @@ def _warden(
         entries[partition.name] = overlay.entry if overlay else partition.entry
         if partition.config is not None:
             if partition.config not in order.configs:
-                raise Refusal(f"{partition.name} needs the configuration {partition.config!r}; the world gives none")
+                raise Refusal(
+                    f"{partition.name} needs the configuration {partition.config!r}; the world gives none"
+                )
             configs[partition.name] = order.configs[partition.config]
     gate = images.gate_image(shared)
     run_folder = Path(order.run_folder)

@@ -7,24 +7,27 @@ once more. It never waits for anyone beyond a bound: a window ends at its budget
 from __future__ import annotations
 
 import select
+import socket
 import time
 
 from ipc_schemas import codec, links, wire
 from monitor import journal, judge
 from monitor.design import WORLD, Design, Event
 from monitor.exchange import Exchange
-from monitor.lives import Lives, Tell
+from monitor.lives import GATE_GRACE_S, Lives, Tell
 from monitor.schedule import Clock, Slot, frame_length_s, plan
 from monitor.seat import Page, Seat, StopRun
 from monitor.warden import NO_BUDGET_MS, Warden
 from sandbox import linux
 
-#: How long past a window's budget the monitor waits for the gate's own report before it blames the gate.
-GATE_GRACE_S = 0.5
 #: The most rows of refusals that are taken from a gate in one frame.
 REFUSALS_MAX = 4_096
 #: How long the monitor sleeps at most before it looks whether it was asked to stop.
 LOOK_UP_S = 0.1
+#: The same while a life is being started, whose sockets are polled beside all others.
+LAUNCH_LOOK_UP_S = 0.002
+#: How long a gate may keep the monitor waiting for room in a link.
+PIECE_TIMEOUT_S = 0.05
 _ENDED_BY = {
     judge.WINDOW_OVERRUN: "the window did not close in time",
     judge.REJECTIONS_EXCEEDED: "more refused messages in a frame than the port allows",
@@ -57,6 +60,12 @@ class Core:
 
     # -- frames -----------------------------------------------------------------------------------------------
 
+    def boot(self) -> None:
+        """Bring every partition to its first window, all at once. Raises ``StopRun`` when one is not as declared."""
+        self.lives.start_all()
+        self._finish_starting()
+        self.lives.is_booted = True
+
     def run(self, frames: int) -> None:
         """Run ``frames`` frames. Raises ``StopRun`` and ``journal.JournalLost``."""
         length_s = frame_length_s(self.design, self._clock)
@@ -70,7 +79,8 @@ class Core:
                 raise StopRun(self.lives.stop_asked, is_fault=False)
 
     def _run_frame(self, frame: int, start_s: float) -> None:
-        self._finish_launches()
+        if self._clock.is_virtual:
+            self._finish_starting()
         self._open(self.lives.seats[WORLD], frame, self.design.world.budget_ms / 1000)
         for slot in self._slots:
             if not self._clock.is_virtual:
@@ -80,16 +90,20 @@ class Core:
             self._step(self._next_deadline_s())
         self._close_frame(frame)
 
-    def _finish_launches(self) -> None:
-        """On the virtual clock a restart takes no logical time; on the others it takes the time it takes."""
+    def _finish_starting(self) -> None:
+        """Wait until every life on its way is ready for its first window, or ended.
+
+        On the virtual clock a restart takes no logical time. On the others it takes the time it takes, and the
+        partition misses its windows meanwhile.
+        """
         while self.lives.are_starting:
-            self.lives.await_launches(0.05 if self._clock.is_virtual else 0.0)
-            if not self._clock.is_virtual:
-                return
+            self._step(time.monotonic() + LOOK_UP_S)
+            if self.lives.stop_asked:
+                raise StopRun(self.lives.stop_asked, is_fault=False)
 
     def _open_slot(self, slot: Slot, frame: int, start_s: float) -> None:
         seat = self.lives.seats[slot.partition]
-        if seat.life is None:
+        if seat.life is None or seat.is_starting:
             return
         self._note_stale(seat, frame)
         if self._exchange.holds(seat.name, frame):
@@ -104,13 +118,27 @@ class Core:
             return
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
-        seat.deadline_s = seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
+        seat.deadline_s = (
+            seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
+        )
         seat.is_open = True
         seat.log_bytes = 0
         try:
-            life.link.send(codec.encode(links.Open(frame, opened)))
-        except (BlockingIOError, OSError):
+            self._send_opened(life.link, frame, opened)
+        except OSError:
             self.lives.raise_event(seat, Event.GATE_DIED, "the gate does not take its window")
+
+    def _send_opened(self, link: socket.socket, frame: int, opened: bytes) -> None:
+        """In pieces that fit the link. A gate that does not take them in time raises ``OSError``."""
+        size = links.PIECE_BYTES_MAX
+        pieces = [opened[start : start + size] for start in range(0, len(opened), size)]
+        for index, piece in enumerate(pieces):
+            order = codec.encode(links.Open(frame, piece, index == len(pieces) - 1))
+            try:
+                link.send(order)
+            except BlockingIOError:  # only windows of many pieces fill the link
+                select.select([], [link], [], PIECE_TIMEOUT_S)
+                link.send(order)
 
     def _next_deadline_s(self) -> float:
         return min(seat.deadline_s for seat in self.lives.seats.values() if seat.is_open)
@@ -120,14 +148,13 @@ class Core:
             if self.lives.stop_asked:
                 raise StopRun(self.lives.stop_asked, is_fault=False)
             self._step(at_s)
-            if self.lives.are_starting:
-                self.lives.await_launches(0.0)
 
     def _step(self, until_s: float) -> None:
         """Handle what happens until ``until_s`` at the latest; returns after the first thing that did."""
         timeout_s = min(max(until_s - time.monotonic(), 0.0), LOOK_UP_S)
-        if self.lives.are_starting:
-            timeout_s = min(timeout_s, 0.002)
+        if self.lives.are_launching:
+            self.lives.await_launches(min(timeout_s, LAUNCH_LOOK_UP_S))
+            timeout_s = 0.0
         if not self._clock.is_virtual:
             # epoll counts whole milliseconds; select counts microseconds, and windows shall open on time.
             select.select([self.lives.epoll], [], [], timeout_s)
@@ -141,8 +168,10 @@ class Core:
                 self._handle(*watched, descriptor)
         now_s = time.monotonic()
         for seat in self.lives.seats.values():
-            if seat.is_open and now_s > seat.deadline_s:
-                self.lives.raise_event(seat, Event.GATE_DIED, "the gate did not report by the end of its window")
+            if (seat.is_open or seat.is_starting) and now_s > seat.deadline_s:
+                self.lives.raise_event(
+                    seat, Event.GATE_DIED, "the gate did not report by the end of its window"
+                )
                 seat.close()
 
     def _handle(self, seat: Seat, kind: str, descriptor: int) -> None:
@@ -178,8 +207,13 @@ class Core:
             self._take_report(seat, report)
 
     def _take_report(self, seat: Seat, report: links.GateReport) -> None:
+        if seat.is_starting:
+            self._take_ready(seat, report)
+            return
         if not seat.is_open or report.frame != self.lives.frame:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report for frame {report.frame}, this is {self.lives.frame}")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report for frame {report.frame}, this is {self.lives.frame}"
+            )
             return
         assert seat.recheck is not None
         for batch in report.batches:
@@ -191,25 +225,47 @@ class Core:
             seat.staged.setdefault(batch.port, []).append(batch)
         seat.refusals += len(report.refusals)
         if seat.refusals > REFUSALS_MAX:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame"
+            )
             return
         for refusal in report.refusals:
             self.lives.page.refusals.append(
-                journal.Refusal(seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count)
+                journal.Refusal(
+                    seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count
+                )
             )
         if report.is_last:
             self._window_done(seat, report)
+
+    def _take_ready(self, seat: Seat, report: links.GateReport) -> None:
+        """The gate's first report: the partition is ready for its first window, or something ended it before."""
+        if report.frame != links.READY_FRAME or report.batches or not report.is_last:
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window"
+            )
+        elif report.ended_by not in ("", *judge.EVENTS):
+            self.lives.raise_event(seat, Event.GATE_LIED, f"a report of {report.ended_by!r}")
+        elif report.ended_by:
+            self.lives.raise_event(seat, Event(report.ended_by), "before its first window")
+            seat.is_starting = False
+        else:
+            seat.is_starting = False
 
     def _window_done(self, seat: Seat, report: links.GateReport) -> None:
         ended_by = report.ended_by
         unknown = {ended_by, *(r.event for r in report.refusals)} - {"", *judge.EVENTS}
         if unknown:
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report")
+            self.lives.raise_event(
+                seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report"
+            )
             return
         details = {r.event: f"{r.reason}: {r.detail}" for r in report.refusals if r.event}
         if ended_by:
             staged = seat.staged
-            self.lives.raise_event(seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by)))
+            self.lives.raise_event(
+                seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by))
+            )
             if seat.is_open:  # the health table lets the partition live: it has lost this window
                 del staged
                 seat.close()
@@ -229,7 +285,9 @@ class Core:
                 now_s = time.clock_gettime(linux.cpu_clock_id(process.pid))
             except OSError:
                 return  # it has just ended; its pidfd will say so
-            used_s += now_s - process.cpu_used_s if process.cpu_used_s else 0.0  # the start of a life does not count
+            used_s += (
+                now_s - process.cpu_used_s if process.cpu_used_s else 0.0
+            )  # the start of a life does not count
             process.cpu_used_s = now_s
         limit_ms = self.design.partition(seat.name).limits.cpu_ms_per_frame_max
         if used_s * 1000 > limit_ms:
@@ -237,7 +295,9 @@ class Core:
             self.lives.raise_event(seat, Event.CPU_EXCEEDED, detail)
 
     def _note_stale(self, seat: Seat, frame: int) -> None:
-        stale = frozenset(port.name for port in self._exchange.stale(seat.name, frame)) if frame else frozenset()
+        stale = (
+            frozenset(port.name for port in self._exchange.stale(seat.name, frame)) if frame else frozenset()
+        )
         for name in sorted(stale - seat.stale):
             self.lives.raise_event(seat, Event.STALE_INPUT, f"{name} is older than its freshness limit")
         seat.stale = stale
@@ -251,7 +311,9 @@ class Core:
                 for batch in batches:
                     admitted.append(journal.Admitted(seat.name, port, batch.count, batch.messages))
                     for overflow in self._exchange.publish(frame, port, batch.count, batch.messages):
-                        self.lives.tell(frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages")
+                        self.lives.tell(
+                            frame, "overflow", seat.name, f"{overflow.port} lost {overflow.lost} messages"
+                        )
             seat.close()
         self._append_page(frame, admitted)
         self.frames_done = frame + 1

@@ -33,7 +33,9 @@ class Exchange:
             if not port.is_output:
                 self._inputs[port.partition] = (*self._inputs.get(port.partition, ()), port)
         for channel in design.channels:
-            self._sinks[design.port(channel.source).number] = tuple(design.port(sink) for sink in channel.sinks)
+            self._sinks[design.port(channel.source).number] = tuple(
+                design.port(sink) for sink in channel.sinks
+            )
 
     def publish(self, frame: int, port: int, count: int, messages: bytes) -> list[Overflow]:
         """Hand a batch sent in ``frame`` to the port's readers. Returns what overflowed."""

@@ -116,7 +116,9 @@ class Writer:
         self._path = path
         self._size = 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
             self._write(MAGIC)
         except OSError as error:
             raise JournalLost(f"{path}: {error.strerror}") from None
@@ -140,7 +142,9 @@ class Writer:
 
     def _cut_back(self) -> None:
         """Take half a record away: it would hide whatever can still be written after it."""
-        with contextlib.suppress(OSError):  # a file that cannot be shortened either is read up to the torn record
+        with contextlib.suppress(
+            OSError
+        ):  # a file that cannot be shortened either is read up to the torn record
             os.ftruncate(self._file, self._size)
 
     def close(self) -> None:
@@ -171,7 +175,9 @@ def read(path: Path) -> Reading:
     for index, (payload, stored, end) in enumerate(_records(content)):
         chain = hashlib.sha256(chain + payload).digest()
         if chain != stored:
-            raise JournalBroken(f"{path}: record {index} (byte {position}) does not fit the chain: it was changed")
+            raise JournalBroken(
+                f"{path}: record {index} (byte {position}) does not fit the chain: it was changed"
+            )
         try:
             entries.append(_READER.decode(payload))
         except Exception as error:

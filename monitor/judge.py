@@ -74,7 +74,9 @@ _READING = frozenset(("size", "schema", "range", "canonical"))
 class _PortState:
     __slots__ = ("contract", "decode", "messages", "refusals", "split")
 
-    def __init__(self, contract: links.PortContract, message_type: type[msgspec.Struct], walls: frozenset[str]) -> None:
+    def __init__(
+        self, contract: links.PortContract, message_type: type[msgspec.Struct], walls: frozenset[str]
+    ) -> None:
         self.contract = contract
         self.decode = reader(message_type, walls)
         self.split = batch_reader(message_type, walls)
@@ -141,7 +143,9 @@ class Judge:
         }
         own = [port for port in contract.ports if port.owner == contract.partition]
         self._own = frozenset(port.number for port in own)
-        self._message_bytes_max = wire.HEADER_BYTES + max((links.payload_bytes_max(port) for port in own), default=0)
+        self._message_bytes_max = wire.HEADER_BYTES + max(
+            (links.payload_bytes_max(port) for port in own), default=0
+        )
         self._strays_max = max((port.rejections_max for port in own), default=0)
         self._strays = 0
         self._frame = 0

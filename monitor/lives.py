@@ -11,7 +11,7 @@ import select
 import time
 from collections.abc import Callable
 
-from ipc_schemas import codec, links
+from ipc_schemas import links
 from monitor import journal
 from monitor.design import WORLD, Action, Design, Event
 from monitor.health import Decision, Health, UnknownEvent
@@ -22,6 +22,8 @@ from monitor.warden import Launch, Life, Warden
 from sandbox.launcher import LaunchError
 
 _LOG_TEXT_MAX = 400
+#: How long past its time the monitor waits for a gate's own report before it blames the gate.
+GATE_GRACE_S = 0.5
 #: What can go wrong while a life is started; the process itself reports the rest as ``Launch.failure``.
 LAUNCH_ERRORS = (LaunchError, ImageChanged, OSError)
 
@@ -46,25 +48,25 @@ class Lives:
         self._design = design
         self._types = types
         self._health = Health(design)
-        self._is_booted = False
+        self.is_booted = False
         self.epoll.register(control_fd, select.EPOLLIN)
 
     @property
     def are_starting(self) -> bool:
-        """Whether any life is on its way."""
+        """Whether any life is on its way to its first window."""
+        return any(seat.launch is not None or seat.is_starting for seat in self.seats.values())
+
+    @property
+    def are_launching(self) -> bool:
+        """Whether any process is not sealed yet."""
         return any(seat.launch is not None for seat in self.seats.values())
 
     # -- starting ---------------------------------------------------------------------------------------------
 
-    def boot(self) -> None:
-        """Bring every partition up, all at once. Raises ``StopRun`` when one does not come up as declared."""
+    def start_all(self) -> None:
+        """Begin every partition's first life, and the gate of the world. Raises ``StopRun``."""
         for seat in self.seats.values():
             self._start(seat)
-        while self.are_starting:
-            self.await_launches(0.05)
-            if self.stop_asked:
-                raise StopRun(self.stop_asked, is_fault=False)
-        self._is_booted = True
 
     def _start(self, seat: Seat) -> None:
         """Begin a life. One that cannot begin counts as one that ended, until the restart budget is spent."""
@@ -81,7 +83,7 @@ class Lives:
 
     def _launch_failed(self, seat: Seat, why: str) -> Decision:
         """At boot, or when the world's gate fails, the device does not run; later, one partition has ended."""
-        if not self._is_booted or seat.name == WORLD:
+        if not self.is_booted or seat.name == WORLD:
             raise StopRun(f"{seat.name} could not be started: {why}", is_fault=True)
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "failed"))
         return self._rule(seat, Event.PARTITION_EXIT, f"could not be started again: {why}")
@@ -132,11 +134,18 @@ class Lives:
         self._watch(life.gate.pidfd, seat, "gate")
         self._watch(life.gate.log, seat, "gate_log")
         took_ms = (time.monotonic() - launch.started_s) * 1000
-        facts: dict[str, object] = {"launch_ms": round(took_ms, 2), "gate_pid": life.gate.pid, "epoch": seat.epoch}
+        facts: dict[str, object] = {
+            "launch_ms": round(took_ms, 2),
+            "gate_pid": life.gate.pid,
+            "epoch": seat.epoch,
+        }
         if life.process is not None:
             self._watch(life.process.pidfd, seat, "process")
             self._watch(life.process.log, seat, "log")
             facts["pid"] = life.process.pid
+            seat.is_starting = True
+            seat.log_bytes = 0  # an earlier life's last words are not this one's
+            seat.deadline_s = time.monotonic() + links.START_BUDGET_MS / 1000 + GATE_GRACE_S
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "up"))
         self.tell(self.frame, "up", seat.name, f"{seat.name} is up (life {seat.epoch})", facts)
 
@@ -189,7 +198,7 @@ class Lives:
             return
         self._drain_log(seat, life)
         self._unwatch(life)
-        seat.life = None
+        seat.life, seat.is_starting = None, False
         self.warden.kill(life)
         ended = self.warden.bury(life)
         assert ended is not None
@@ -218,7 +227,9 @@ class Lives:
             decision = self._health.on(seat.name, event, self.frame)
         except UnknownEvent as unknown:  # unknown means refuse: the partition goes, the device stays
             decision = Decision(Action.QUARANTINE, str(unknown), 0)
-        self.page.rulings.append(journal.Ruling(seat.name, event.value, decision.action.value, decision.reason))
+        self.page.rulings.append(
+            journal.Ruling(seat.name, event.value, decision.action.value, decision.reason)
+        )
         facts = {"event": event.value, "action": decision.action.value, "detail": detail}
         self.tell(self.frame, "ruling", seat.name, decision.reason, facts)
         return decision
@@ -229,7 +240,13 @@ class Lives:
         if seat.name == WORLD:
             if event in (Event.GATE_DIED, Event.GATE_LIED):
                 raise StopRun(f"the world is gone: {detail}", is_fault=True)
-            self.tell(self.frame, "ruling", WORLD, f"{event.value}: {detail}", {"event": event.value, "action": "drop"})
+            self.tell(
+                self.frame,
+                "ruling",
+                WORLD,
+                f"{event.value}: {detail}",
+                {"event": event.value, "action": "drop"},
+            )
             return
         if seat.life is None:
             return
@@ -251,7 +268,7 @@ class Lives:
             raise StopRun(f"safe state: {error}", is_fault=True) from None
         took_ms = (time.perf_counter() - received_s) * 1000
         self.warden.bury(life)
-        seat.life = None
+        seat.life, seat.is_starting = None, False
         seat.close()
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "killed"))
         facts = {"kill_ms": round(took_ms, 3), "epoch": seat.epoch}

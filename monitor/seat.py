@@ -30,6 +30,7 @@ class Seat:
     launch: Launch | None = None
     is_quarantined: bool = False
     recheck: Recheck | None = None
+    is_starting: bool = False
     is_open: bool = False
     opened_s: float = 0.0
     deadline_s: float = 0.0
@@ -62,10 +63,18 @@ def what_ended(ended: Ended) -> tuple[Event, str]:
     if is_out_of_memory(ended):
         return Event.MEMORY_EXCEEDED, "ran out of the memory it was given"
     if ended.how == "killed" and ended.code == signal.SIGSYS:
-        return Event.FORBIDDEN_SYSCALL, "made a system call that no honest program makes; the kernel killed it"
+        return (
+            Event.FORBIDDEN_SYSCALL,
+            "made a system call that no honest program makes; the kernel killed it",
+        )
     if ended.how == "killed":
-        return Event.PARTITION_EXIT, f"was ended by signal {signal.Signals(ended.code).name}"
+        return Event.PARTITION_EXIT, f"was ended by signal {_signal_name(ended.code)}"
     return Event.PARTITION_EXIT, f"ended by itself with status {ended.code}"
+
+
+def _signal_name(number: int) -> str:
+    """``SIGSEGV``, or the number of a real-time signal, which has no name."""
+    return signal.Signals(number).name if number in {known.value for known in signal.Signals} else str(number)
 
 
 def sanitised(data: bytes) -> str:

@@ -90,7 +90,9 @@ class Launch:
 
     def descriptors(self) -> tuple[int, ...]:
         """What to poll while waiting."""
-        return tuple(n.fileno() for n in (self._gate.nascent, self._process and self._process) if n is not None)
+        return tuple(
+            n.fileno() for n in (self._gate.nascent, self._process and self._process) if n is not None
+        )
 
     def poll(self) -> None:
         """Read what has come in and take the next step. Never blocks."""
@@ -99,7 +101,9 @@ class Launch:
         if self._process is not None:
             self._process.pump()
         if time.monotonic() - self.started_s > LAUNCH_TIMEOUT_S:
-            self.failure = self.failure or f"{self.partition}: it was not ready within {LAUNCH_TIMEOUT_S:.0f} s"
+            self.failure = (
+                self.failure or f"{self.partition}: it was not ready within {LAUNCH_TIMEOUT_S:.0f} s"
+            )
         if not self.failure:
             self._note_failure(gate, self._gate.log)
             if self._process is not None:
@@ -109,7 +113,7 @@ class Launch:
         if "bound" in gate.stages and not self.is_bound:
             self.is_bound = True
             if self.partition != WORLD:
-                self._process, log, group = self._warden._start_partition(self.partition, self.epoch)
+                self._process, log, group = self._warden._start_partition(self.partition)
                 self._pieces["partition"] = (log, group)
         waiting_for = [gate] if self.partition == WORLD else [gate, self._process]
         self.is_ready = all(n is not None and "sealed" in n.stages for n in waiting_for)
@@ -120,7 +124,9 @@ class Launch:
 
     def findings(self) -> list[str]:
         """The inventory of both processes: differences between the declared and the live."""
-        found = self._warden._inventory("gate", f"gate of {self.partition}", self._gate.nascent, self._gate.limits)
+        found = self._warden._inventory(
+            "gate", f"gate of {self.partition}", self._gate.nascent, self._gate.limits
+        )
         if self._process is not None:
             limits = self._warden.design.partition(self.partition).limits
             found += self._warden._inventory("partition", self.partition, self._process, limits)
@@ -135,7 +141,9 @@ class Launch:
             self._process.go()
             log, group = self._pieces["partition"]
             process = Process(self.partition, self._process.pid, self._process.pidfd, log, group)
-        gate_process = Process(f"gate of {self.partition}", gate.pid, gate.pidfd, self._gate.log, self._gate.group)
+        gate_process = Process(
+            f"gate of {self.partition}", gate.pid, gate.pidfd, self._gate.log, self._gate.group
+        )
         return Life(self.partition, self.epoch, gate_process, self._gate.link, process)
 
     def abandon(self) -> None:
@@ -227,12 +235,17 @@ class Warden:
         fatal: list[str] = []
         if name != WORLD:
             health = self.design.partition(name).health
-            fatal = [event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)]
+            fatal = [
+                event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)
+            ]
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
         if "window" not in self.walls:
             budget_ms = NO_BUDGET_MS
-        largest = max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0) + wire.HEADER_BYTES
+        largest = (
+            max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0)
+            + wire.HEADER_BYTES
+        )
         largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
@@ -249,7 +262,9 @@ class Warden:
 
     def _hello(self, name: str, number: int, epoch: int) -> wire.Hello:
         cards = tuple(
-            wire.PortCard(p.number, p.name, p.is_output, p.kind.value == "sampling", p.freshness_frames, p.message)
+            wire.PortCard(
+                p.number, p.name, p.is_output, p.kind.value == "sampling", p.freshness_frames, p.message
+            )
             for p in self.design.ports_of(name)
         )
         return wire.Hello(number, epoch, self.design.frame_ms, cards)
@@ -283,7 +298,7 @@ class Warden:
             link_theirs.close()
         return _StartedGate(nascent, log, link_ours, group, GATE_LIMITS)
 
-    def _start_partition(self, name: str, epoch: int) -> tuple[Nascent, int, cgroups.Group | None]:
+    def _start_partition(self, name: str) -> tuple[Nascent, int, cgroups.Group | None]:
         partition = self.design.partition(name)
         group = self._group(f"p-{name}", self.walls, partition.limits)
         order = self._order(
@@ -296,7 +311,9 @@ class Warden:
             group,
             partition.limits,
         )
-        config = codec.encode((images.schemas_module(self._schemas), "recheck" in self.walls, self._configs.get(name, b"")))
+        config = codec.encode(
+            (images.schemas_module(self._schemas), "recheck" in self.walls, self._configs.get(name, b""))
+        )
         payload = images.sealed_file(self._images[name], "partitions.sdk.runner", self._entries[name], config)
         try:
             nascent, log = self._start(order, payload, payload)
@@ -351,7 +368,9 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0)
+        return cgroups.Group(
+            f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0
+        )
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
@@ -407,7 +426,12 @@ class Warden:
 
 def _port_contract(port: Port, owner: int) -> links.PortContract:
     return links.PortContract(
-        port.number, owner, port.message, port.bytes_max, port.messages_per_frame_max, port.rejections_per_frame_max
+        port.number,
+        owner,
+        port.message,
+        port.bytes_max,
+        port.messages_per_frame_max,
+        port.rejections_per_frame_max,
     )
 
 

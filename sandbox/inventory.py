@@ -78,7 +78,8 @@ def _thread(fields: dict[str, str], own: dict[str, str], expected: Expected) -> 
     if "nnp" in walls and fields.get("NoNewPrivs") != "1":
         found.append("can gain new privileges")
     if "caps" in walls:
-        # Without a namespace of its own an ordinary user cannot empty the bounding set, and has nothing in it.
+        # Without a namespace of its own an ordinary user cannot empty the bounding set, and has nothing in
+        # it.
         can_drop = "userns" in walls or os.geteuid() == 0
         names = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(("CapBnd",) if can_drop else ()))
         held = [name for name in names if int(fields[name], 16) != 0]
@@ -103,8 +104,9 @@ def _namespaces(pid: int, expected: Expected) -> list[str]:
     return found
 
 
-#: Kinds of anonymous descriptors, and how many a process may hold: the log pipe; the life socket and the channel (a
-#: gate also has its link to the monitor and the now nameless listener); libzmq's own event descriptors.
+#: Kinds of anonymous descriptors, and how many a process may hold: the log pipe; the life socket and the
+#: channel (a gate also has its link to the monitor and the now nameless listener); libzmq's own event
+#: descriptors.
 _ANONYMOUS = re.compile(r"\A(?:anon_inode:)?\[?(pipe|socket|eventfd|eventpoll)(?::\[\d+)?\]?\Z")
 _COUNTS_MAX = {"pipe": 1, "socket": 2, "eventfd": 6, "eventpoll": 2}
 _GATE_SOCKETS_MAX = 4
@@ -119,11 +121,14 @@ def _descriptors(pid: int, expected: Expected) -> list[str]:
     held: dict[str, set[str]] = {kind: set() for kind in _COUNTS_MAX}
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         path = f"/proc/{pid}/fd/{descriptor}"
-        target = os.readlink(path)
+        try:
+            target, device = os.readlink(path), os.stat(path).st_rdev
+        except FileNotFoundError:
+            continue  # closed since it was listed, as libzmq's reaper does: it is not held
         if match := _ANONYMOUS.match(target):
             # Standard output and error are one pipe; event descriptors have no number of their own.
             held[match[1]].add(descriptor if match[1].startswith("event") else target)
-        elif os.stat(path).st_rdev != _NULL_DEVICE or descriptor != "0":
+        elif device != _NULL_DEVICE or descriptor != "0":
             found.append(f"holds descriptor {descriptor} on {target}")
     most = _COUNTS_MAX | ({"socket": _GATE_SOCKETS_MAX} if expected.is_gate else {})
     for kind, names in held.items():
@@ -167,9 +172,13 @@ def _mounts(pid: int, expected: Expected) -> list[str]:
         elif "ro" not in options and point not in writable and not point.startswith("/proc"):
             found.append(f"can write to {point}")
         seen.add(point)
-    if expected.channel and not os.path.samefile(f"/proc/{pid}/root{rootfs.CHANNEL_DIR}", expected.channel):
+    if expected.channel and not _is_same(f"/proc/{pid}/root{rootfs.CHANNEL_DIR}", expected.channel):
         found.append(f"has another folder than {expected.channel} on {rootfs.CHANNEL_DIR}")
     return found
+
+
+def _is_same(inside: str, outside: str) -> bool:
+    return os.path.exists(inside) and os.path.samefile(inside, outside)
 
 
 _LIMIT = re.compile(r"\A(Max [a-z ]+?)\s{2,}(\S+)\s+(\S+)", re.ASCII)

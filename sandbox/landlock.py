@@ -56,10 +56,11 @@ def version() -> int:
 def ruleset(
     readable: tuple[str, ...], writable: tuple[str, ...], socket_folders: tuple[str, ...] = ()
 ) -> int:
-    """A descriptor of rules, not yet in force. Make it while the paths can be reached, ``enforce`` it afterwards.
+    """A descriptor of rules, not yet in force. Make it while the paths can be reached, ``enforce`` it
+    afterwards.
 
-    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed. Raises
-    ``OSError`` where Landlock is missing.
+    All three name existing folders or files; in ``socket_folders`` Unix sockets can be made and removed.
+    Raises ``OSError`` where Landlock is missing.
     """
     known = version()
     files = _ALL_BY_ABI[max(each for each in _ALL_BY_ABI if each <= known)]

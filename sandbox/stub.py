@@ -26,7 +26,7 @@ from sandbox import identity, landlock, limits, linux, namespaces, rootfs, sysca
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
 #: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
 _HIGH_FD = 40
-REAPER_TIMEOUT_S = 5.0
+THREADS_TIMEOUT_S = 5.0
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
 #: Exit status after an exception in partition code.
@@ -34,11 +34,13 @@ EXIT_CRASH = 70
 
 #: Standard extension modules that code may import once no new executable memory can be mapped.
 _PRELOADED = syscalls.names(
-    "_bisect _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _pickle _posixshmem "
-    "_queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array binascii cmath "
-    "fcntl grp math mmap resource select unicodedata zlib"
+    "_bisect _contextvars _csv _datetime _decimal _heapq _json _pickle _queue _random _sha1 _sha2 _sha256 "
+    "_sha512 _socket _statistics _struct _zoneinfo array binascii fcntl math mmap resource select unicodedata "
+    "zlib"
 )
-_PRELOADED_PURE = ("encodings.ascii", "encodings.latin_1", "dataclasses", "enum", "traceback", "typing", "collections", "functools", "json", "base64")
+_PRELOADED_PURE = syscalls.names(
+    "encodings.ascii encodings.latin_1 dataclasses enum traceback typing collections functools json base64"
+)
 
 
 def warm_up() -> None:
@@ -256,7 +258,7 @@ class Cell:
         context = zmq.Context(io_threads=1)
         context.set(zmq.MAX_SOCKETS, 2)
         channel = context.socket(zmq.PAIR)
-        _await_reaper(context)
+        _await_threads(context)
         channel.linger = 0
         channel.setsockopt(zmq.HANDSHAKE_IVL, 1_000)
         channel.setsockopt(zmq.RECONNECT_IVL, -1)
@@ -265,14 +267,18 @@ class Cell:
         return channel
 
 
-def _await_reaper(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    """Wait until libzmq's reaper thread has started: a thread that starts under the sealed filter aborts.
+def _await_threads(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Wait until libzmq's two threads have started: a thread that starts under the sealed filter aborts.
 
-    The context holds two sockets, so a third can be made only when the reaper has buried the second. That the
-    other thread has started shows in the message that it carries before the process seals itself.
+    The context holds two sockets, so a third can be made only when the second is buried. That takes the
+    reaper, and because the second was told to connect (to a name that does not exist), the thread for
+    connections, too.
     """
-    context.socket(zmq.PAIR).close(0)
-    deadline_s = time.monotonic() + REAPER_TIMEOUT_S
+    probe = context.socket(zmq.PAIR)
+    probe.setsockopt(zmq.RECONNECT_IVL, -1)
+    probe.connect("ipc:///nobody")
+    probe.close(0)
+    deadline_s = time.monotonic() + THREADS_TIMEOUT_S
     while True:
         try:
             context.socket(zmq.PAIR).close(0)

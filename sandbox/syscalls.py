@@ -9,7 +9,7 @@ process, so that the monitor sees SIGSYS and knows.
 from __future__ import annotations
 
 import errno
-import tempfile
+import os
 from functools import cache
 
 import pyseccomp
@@ -20,9 +20,9 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-#: What Python and libzmq's running threads need. Nothing here starts, signals or reaches anything; ``sysinfo`` is
-#: left out because it tells the load of the whole machine, ``shutdown``, ``eventfd2`` and ``rseq`` because nobody
-#: needs them any more.
+#: What Python and libzmq's running threads need. Nothing here starts, signals or reaches anything;
+#: ``sysinfo`` is left out because it tells the load of the whole machine, ``shutdown``, ``eventfd2`` and
+#: ``rseq`` because nobody needs them any more.
 SEALED = names(
     "read write readv writev pread64 pwrite64 close fstat newfstatat stat lstat statx lseek access faccessat "
     "faccessat2 readlink readlinkat getcwd getdents64 openat open dup ftruncate unlink unlinkat "
@@ -46,10 +46,10 @@ FATAL = names(
     "ptrace process_vm_readv process_vm_writev pidfd_open pidfd_getfd pidfd_send_signal kcmp process_madvise "
     "unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick "
     "mount_setattr bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register add_key "
-    "request_key keyctl init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff "
-    "clock_settime clock_adjtime settimeofday adjtimex open_by_handle_at name_to_handle_at "
-    "execve execveat memfd_create memfd_secret setuid setgid setreuid setregid setresuid setresgid setgroups capset "
-    "kill tkill rt_sigqueueinfo rt_tgsigqueueinfo "
+    "request_key keyctl init_module finit_module delete_module kexec_load kexec_file_load reboot "
+    "swapon swapoff clock_settime clock_adjtime settimeofday adjtimex open_by_handle_at "
+    "name_to_handle_at execve execveat memfd_create memfd_secret setuid setgid setreuid setregid setresuid "
+    "setresgid setgroups capset kill tkill rt_sigqueueinfo rt_tgsigqueueinfo "
     "shmget shmat shmctl semget msgget mq_open personality acct quotactl vhangup "
     "process_mrelease iopl ioperm modify_ldt fork vfork"
 )
@@ -72,7 +72,7 @@ def _allow(program: pyseccomp.SyscallFilter, calls: tuple[str, ...]) -> None:
 
 @cache
 def _exists(name: str) -> bool:
-    """Whether this architecture has the call (arm64 has no ``open``, older kernels' tables no ``futex_waitv``)."""
+    """Whether this architecture has the call (arm64 has no ``open``)."""
     number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
     return isinstance(number, int) and number >= 0
 
@@ -88,7 +88,7 @@ def _base() -> pyseccomp.SyscallFilter:
 
 
 def _compiled(program: pyseccomp.SyscallFilter) -> bytes:
-    with tempfile.TemporaryFile() as out:
+    with open(os.memfd_create("filter"), "w+b") as out:
         program.export_bpf(out)
         out.seek(0)
         return out.read()

@@ -19,14 +19,15 @@ _MIB = 1 << 20
 
 def alone(report: Report, outside: Outside) -> None:
     """Each trial leaves the process fit for the next; the order matters."""
-    library = _libseccomp()  # found now: soon no file can be opened any more
+    # Looked up now: soon no file can be opened any more.
+    library, size = _libseccomp(), _address_space_bytes()
     report.attempt("caps", _caps)
     report.attempt("session", _session)
     report.attempt("fds", lambda: _fds(report.descriptor))
     report.attempt("dumpable", _dumpable)
     report.attempt("nnp", _nnp)
     report.attempt("landlock", lambda: _landlock(outside))
-    report.attempt("rlimits", _rlimits)
+    report.attempt("rlimits", lambda: _rlimits(size))
     report.attempt("seccomp", lambda: _seccomp(library))
 
 
@@ -119,11 +120,17 @@ def _landlock(outside: Outside) -> str:
     return f"Landlock ABI {version}: {', '.join(covers)}"
 
 
-def _rlimits() -> str:
-    size = limits.BASE_ADDRESS_SPACE_BYTES + 2 * _MIB
+def _address_space_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as rows:
+        return int(rows.read().split()[0]) * mmap.PAGESIZE
+
+
+def _rlimits(own_bytes: int) -> str:
+    """``own_bytes`` is what this process maps already; the limit leaves it that."""
+    size = limits.BASE_ADDRESS_SPACE_BYTES + own_bytes + 2 * _MIB
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE: no memory is asked for
     mmap.mmap(-1, size, private).close()
-    limits.apply(_MIB, 24, 1 << 16)
+    limits.apply(own_bytes + _MIB, 24, 1 << 16)
     must_fail("mapping more than the limit", lambda: mmap.mmap(-1, size, private), errno.ENOMEM)
     must_fail("opening too many files", _open_files, errno.EMFILE)
     file = os.memfd_create("trial")

@@ -1,8 +1,8 @@
 """The names of all walls. A wall is one named protection that an experiment can switch off.
 
 Operating-system walls are raised by this room around a process; policing walls by gates and the monitor
-around messages. ``needs`` names walls without which one cannot stand, ``needs_unprivileged`` those that only root can do
-without.
+around messages. ``needs`` names walls without which one cannot stand, ``needs_unprivileged`` those that only
+root can do without.
 """
 
 from __future__ import annotations

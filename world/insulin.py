@@ -53,7 +53,11 @@ class InsulinWorld:
 
     def configs(self) -> dict[str, bytes]:
         """What partitions may be configured with, by the names that device.toml uses."""
-        return {"prescription": codec.encode(prescription(self.settings, self.clinician.public_key, self._record()))}
+        return {
+            "prescription": codec.encode(
+                prescription(self.settings, self.clinician.public_key, self._record())
+            )
+        }
 
     def _record(self) -> bytes:
         """The patient's identity, a canary: the mark and 24 characters that depend on seed and patient."""

@@ -23,10 +23,21 @@ WORLD_ENTRY = "benchmarks.device.still_world:StillWorld"
 
 #: Every event restarts, but for those rows a part changes.
 HEALTH = dict.fromkeys(
-    (
-        "bad_message bad_sequence spoofed_sender rate_exceeded rejections_exceeded window_overrun partition_exit "
-        "forbidden_syscall memory_exceeded cpu_exceeded gate_died gate_lied log_flood"
-    ).split(),
+    [
+        "bad_message",
+        "bad_sequence",
+        "spoofed_sender",
+        "rate_exceeded",
+        "rejections_exceeded",
+        "window_overrun",
+        "partition_exit",
+        "forbidden_syscall",
+        "memory_exceeded",
+        "cpu_exceeded",
+        "gate_died",
+        "gate_lied",
+        "log_flood",
+    ],
     "restart",
 )
 #: Budgets so wide that only the thing measured is measured.
@@ -79,8 +90,13 @@ def packet_payload(load: Load) -> bytes:
     return codec.encode(Packet(bytes((7,)) * load.data_bytes))
 
 
-def write(folder: Path, name: str, parts: list[Part], wires: list[Wire], load: Load, frame_ms: int = 0) -> Path:
-    """Write the design into ``folder`` and return it. Without a ``frame_ms`` the frame is as long as its windows."""
+def write(
+    folder: Path, name: str, parts: list[Part], wires: list[Wire], load: Load, frame_ms: int = 0
+) -> Path:
+    """Write the design into ``folder`` and return it.
+
+    Without a ``frame_ms`` the frame is as long as its windows.
+    """
     frame_ms = frame_ms or sum(part.budget_ms for part in parts)
     folder.mkdir(parents=True, exist_ok=True)
     constants = f"\nMESSAGES_PER_FRAME = {load.messages_per_frame}\nDATA_BYTES = {load.data_bytes}\n"
@@ -110,7 +126,9 @@ def _text(name: str, parts: list[Part], wires: list[Wire], frame_ms: int) -> str
 def _partition(part: Part) -> str:
     health = HEALTH | part.health
     rows = "\n".join(f'{event} = "{action}"' for event, action in health.items())
-    kind = 'safety_class = "C"\ncritical = true' if part.is_therapy else 'safety_class = "A"\ncritical = false'
+    kind = (
+        'safety_class = "C"\ncritical = true' if part.is_therapy else 'safety_class = "A"\ncritical = false'
+    )
     return f"""[partition.{part.name}]
 {kind}
 networked = false

@@ -15,7 +15,8 @@ class Source(Partition):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._packets = [
-            _schemas.Packet(bytes((n % 251,)) * _schemas.DATA_BYTES) for n in range(_schemas.MESSAGES_PER_FRAME)
+            _schemas.Packet(bytes((n % 251,)) * _schemas.DATA_BYTES)
+            for n in range(_schemas.MESSAGES_PER_FRAME)
         ]
 
     def window(self, window: Window) -> None:

@@ -10,7 +10,7 @@ PAIRS_MAX = 32
 
 
 class StillWorld:
-    """``times_s[k]`` is when frame k opened (perf_counter), ``packets[k]`` how many had reached the sinks' windows."""
+    """``times_s[k]``: when frame k opened (perf_counter). ``packets[k]``: what the sinks had by then."""
 
     def __init__(self, seed: int, patient: int = 0) -> None:
         del seed, patient

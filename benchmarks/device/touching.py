@@ -15,7 +15,10 @@ class Touching(Partition):
     """The attack on memory bandwidth and caches."""
 
     def window(self, window: Window) -> None:
-        """Never returns in time. Asks for more than its limit first, which must fail, then uses what it has."""
+        """Never returns in time.
+
+        Asks for more than its limit first, which must fail, then uses what it has.
+        """
         del window
         memory = bytearray(TOUCHED_BYTES)
         line = bytes(range(256)) * (PAGE_BYTES // 256) * 16

@@ -17,7 +17,9 @@ class Player(Partition):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._parts: dict[int, list[tuple[str, list[bytes]]]] = {}
-        for frame, port, payloads in codec.decode_any((Path(__file__).parent / "recording.msgpack").read_bytes()):
+        for frame, port, payloads in codec.decode_any(
+            (Path(__file__).parent / "recording.msgpack").read_bytes()
+        ):
             self._parts.setdefault(frame, []).append((port, payloads))
 
     def window(self, window: Window) -> None:

@@ -183,9 +183,7 @@ def test_closing_the_bench_before_power_on_ends_the_monitor(capfd: pytest.Captur
 # --- SIGTERM at any moment ---
 
 
-def _terminated(
-    design: Path, after_s: float, clock: str = "virtual"
-) -> tuple[str, journal.Reading | None, int]:
+def _terminated(design: Path, after_s: float) -> tuple[str, journal.Reading | None, int]:
     """Send SIGTERM to the monitor ``after_s`` after power-on: its last note, its journal, its exit status."""
     notes: list[links.Note] = []
     with standby() as (folder, bench):
@@ -199,7 +197,7 @@ def _terminated(
         )
         began_s = time.monotonic()
         try:
-            record = bench.run(Plan(design, LONG, clock=clock), folder, on_note=notes.append)
+            record = bench.run(Plan(design, LONG), folder, on_note=notes.append)
             status = record.exit_status
         except BenchError:
             status = bench.monitor.wait(5)
@@ -232,9 +230,21 @@ def test_sigterm_at_any_moment_stops_all_in_order(
 def test_sigterm_in_the_middle_of_a_long_real_frame_is_heard_at_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with nothing_left():
-        last, _, status = _terminated(Toy(frame_ms=600_000).write(tmp_path / "toy"), 1.0, clock="real")
-    assert (last, status, capfd.readouterr().err) == ("end", 0, "")
+    design = Toy(frame_ms=600_000).write(tmp_path / "toy")
+    timers: list[subprocess.Popen[bytes]] = []
+    with nothing_left(), standby() as (folder, bench):
+
+        def ask_soon(_frame: int, _: Any) -> None:
+            # Both windows are over after 0.8 s; then nothing happens until the frame ends.
+            code = f"import os, time; time.sleep(1.5); os.kill({bench.monitor.pid}, 15)"
+            timers.append(subprocess.Popen([sys.executable, "-S", "-c", code]))
+
+        began_s = time.monotonic()
+        record = bench.run(Plan(design, 5, clock="real"), folder, on_frame=ask_soon)
+        assert time.monotonic() - began_s < 8.0
+        assert timers[0].wait(5) == 0
+    assert (record.of_kind("end")[0].text, record.exit_status) == ("SIGTERM", 0)
+    assert capfd.readouterr().err == ""
 
 
 # --- images and worlds that fail ---

@@ -88,7 +88,8 @@ def _compare(plan: Plan) -> Comparison:
     assert replayed.reading is not None
     critical = noninterference.critical(attacked.design)
     return noninterference.compare(
-        noninterference.emissions(attacked.reading, critical), noninterference.emissions(replayed.reading, critical)
+        noninterference.emissions(attacked.reading, critical),
+        noninterference.emissions(replayed.reading, critical),
     )
 
 
@@ -105,7 +106,8 @@ def test_an_honest_therapy_says_the_same_with_and_without_the_attacker() -> None
     assert noninterference.emissions(replayed.reading, noninterference.others(replayed.design)) == recorded
     critical = noninterference.critical(attacked.design)
     found = noninterference.compare(
-        noninterference.emissions(attacked.reading, critical), noninterference.emissions(replayed.reading, critical)
+        noninterference.emissions(attacked.reading, critical),
+        noninterference.emissions(replayed.reading, critical),
     )
     assert found.holds, found.difference
     assert found.messages >= 2 * (FRAMES - 2)
@@ -117,7 +119,9 @@ def test_an_honest_therapy_says_the_same_with_and_without_the_attacker() -> None
     [(_CLOCK, frozenset[str]()), (_LOAD_AVERAGE, frozenset({"procfs", "landlock"}))],
     ids=["clock", "load-average"],
 )
-def test_a_therapy_that_leaks_the_host_into_its_output_is_caught(source: str, without: frozenset[str]) -> None:
+def test_a_therapy_that_leaks_the_host_into_its_output_is_caught(
+    source: str, without: frozenset[str]
+) -> None:
     found = _compare(Plan(DESIGN, FRAMES, overlays=_therapy_with(source), without=without))
     assert found.difference is not None
     assert (found.difference.port, found.difference.field) == ("therapy.status", "basal_u_per_h")
@@ -151,7 +155,8 @@ def test_a_therapy_that_reads_a_file_the_attacker_writes_is_caught(tmp_path: Pat
     assert replayed.reading is not None
     critical = noninterference.critical(attacked.design)
     found = noninterference.compare(
-        noninterference.emissions(attacked.reading, critical), noninterference.emissions(replayed.reading, critical)
+        noninterference.emissions(attacked.reading, critical),
+        noninterference.emissions(replayed.reading, critical),
     )
     assert found.difference is not None
     assert found.difference.port == "therapy.status"

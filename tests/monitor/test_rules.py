@@ -134,7 +134,12 @@ def test_a_port_that_networked_data_reaches_must_be_narrow(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"messages_per_frame_max": 16}, {"bytes_max": 4_096, "messages_per_frame_max": 1}, {"rejections_per_frame_max": 64}]
+    "changes",
+    [
+        {"messages_per_frame_max": 16},
+        {"bytes_max": 4_096, "messages_per_frame_max": 1},
+        {"rejections_per_frame_max": 64},
+    ],
 )
 def test_a_port_may_be_as_wide_as_narrow_allows(pump: Design, changes: dict[str, Any]) -> None:
     assert findings(with_port(pump, "therapy.activity", **changes)) == []

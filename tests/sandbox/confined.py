@@ -1,7 +1,7 @@
 """Confined processes for tests: orders as the warden makes them, run through the real launcher.
 
-The program inside is ``probe.py``, placed into the image; it attempts one forbidden thing and says on its log what
-came of it.
+The program inside is ``probe.py``, placed into the image; it attempts one forbidden thing and says on its log
+what came of it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ipc_schemas import codec, links
+from ipc_schemas import links
 from monitor import images
 from sandbox import cgroups, inventory, walls
 from sandbox.launcher import Launcher, Nascent, reap
@@ -99,6 +99,16 @@ class Confined:
         self.said = [json.loads(line) for line in lines if line.startswith("{")]
         return ended
 
+    def read_until(self, words: bytes) -> None:
+        """Read the log until it holds ``words``."""
+        deadline_s = time.monotonic() + _DEADLINE_S
+        poll = select.poll()
+        poll.register(self.log, select.POLLIN)
+        while words not in self.text:
+            assert time.monotonic() < deadline_s, f"it never said {words!r}, but {self.text!r}"
+            poll.poll(100)
+            self._drain()
+
     def _drain(self) -> None:
         while True:
             try:
@@ -128,7 +138,7 @@ class Yard:
         limits: Limits | None = None,
         **facts: Any,
     ) -> Iterator[Confined]:
-        """A process that will make ``attempt`` (a function of ``probe.py``) with ``facts`` as its argument."""
+        """A process that will make ``attempt`` (a function of ``probe.py``) with ``facts``."""
         granted = limits or Limits()
         up = standing(off)
         self._number += 1
@@ -168,7 +178,9 @@ class Yard:
             files_max=limits.files,
             scratch_bytes_max=limits.scratch_bytes,
         )
-        files = images.shared_files("ipc_schemas.insulin_pump", channel) | {"lib/probe.py": _PROBE.read_bytes()}
+        files = images.shared_files("ipc_schemas.insulin_pump", channel) | {
+            "lib/probe.py": _PROBE.read_bytes()
+        }
         image = images.partition_image(Path("partitions/transfer"), {}, files)
         config = json.dumps({"attempt": attempt, **facts}).encode()
         payload = images.sealed_file(image, "probe", "", config)
@@ -213,10 +225,8 @@ def _await_stage(process: Confined, stage: str) -> None:
 def _end(process: Confined) -> None:
     process.nascent.life.close()
     if process.nascent.pidfd >= 0:
-        try:
+        with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process.nascent.pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         poll = select.poll()
         poll.register(process.nascent.pidfd, select.POLLIN)
         assert poll.poll(5_000), "a killed process is not gone after five seconds"

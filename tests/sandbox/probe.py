@@ -14,13 +14,27 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 Facts = dict[str, Any]
+MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
 _NUMBERS = {
-    "x86_64": {"ptrace": 101, "process_vm_readv": 310, "memfd_create": 319, "keyctl": 250, "io_uring_setup": 425},
-    "aarch64": {"ptrace": 117, "process_vm_readv": 270, "memfd_create": 279, "keyctl": 219, "io_uring_setup": 425},
+    "x86_64": {
+        "ptrace": 101,
+        "process_vm_readv": 310,
+        "memfd_create": 319,
+        "keyctl": 250,
+        "io_uring_setup": 425,
+    },
+    "aarch64": {
+        "ptrace": 117,
+        "process_vm_readv": 270,
+        "memfd_create": 279,
+        "keyctl": 219,
+        "io_uring_setup": 425,
+    },
 }
 
 
@@ -122,10 +136,8 @@ def make_memory_file(_facts: Facts) -> str:
 
 
 def run_program(_facts: Facts) -> str:
-    try:
+    with suppress(OSError):  # the attempt is what counts
         os.set_inheritable(1, True)
-    except OSError:
-        pass  # the attempt below is what counts
     os.execv("/bin/echo", ["echo", json.dumps({"ok": True, "said": "another program"})])
 
 
@@ -196,7 +208,7 @@ def ring(_facts: Facts) -> str:
 def write_outside(facts: Facts) -> str:
     with open(facts["path"], "w", encoding="ascii") as file:
         file.write("written")
-    return facts["path"]
+    return str(facts["path"])
 
 
 def write_image(facts: Facts) -> str:
@@ -310,6 +322,18 @@ def crash(facts: Facts) -> str:
 
 
 def wait(_facts: Facts) -> str:
+    print("waiting", flush=True)
+    time.sleep(60)
+    return "waited"
+
+
+def breed(_facts: Facts) -> str:
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(60)
+            os._exit(0)
+    print("bred", flush=True)
     time.sleep(60)
     return "waited"
 
@@ -342,19 +366,16 @@ def main(cell: Any) -> None:
     print(json.dumps(answer), flush=True)
 
 
-MACHINE = os.uname().machine
-
-
 def flaw_pipe(facts: Facts) -> None:
     facts["kept"] = os.pipe()
 
 
 def flaw_file(facts: Facts) -> None:
-    facts["kept"] = os.open("/dev/null" if "path" not in facts else facts["path"], os.O_RDONLY)
+    facts["kept"] = os.open(facts.get("path", "/dev/null"), os.O_RDONLY)
 
 
 def flaw_socket(facts: Facts) -> None:
-    facts["kept"] = socket.socketpair()
+    facts["kept"] = [socket.socket(socket.AF_UNIX) for _ in range(2)]
 
 
 def flaw_thread(_facts: Facts) -> None:

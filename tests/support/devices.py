@@ -356,8 +356,13 @@ def descendants(root: int) -> dict[int, str]:
 
 def groups_of(monitors: set[int]) -> set[str]:
     """Control groups that these monitors have made and that are still there."""
-    homes = (cgroups.find_home(controller) for controller in cgroups.CONTROLLERS.values())
-    found = (path for home in homes if home is not None for path in home.folder.glob(f"{cgroups.PREFIX}*-*"))
+    folders: set[Path] = set()
+    for controller in cgroups.CONTROLLERS.values():
+        try:
+            folders.add(cgroups.find_home(controller).folder)
+        except cgroups.NoHome:
+            continue  # where none can be made, none can be left
+    found = (path for folder in folders for path in folder.glob(f"{cgroups.PREFIX}*-*"))
     return {str(path) for path in found if int(path.name.split("-")[1]) in monitors}
 
 

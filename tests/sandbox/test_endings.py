@@ -1,0 +1,156 @@
+"""Nothing is left: no process, no mount, no control group, whoever dies first."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import cgroups
+from tests.sandbox.confined import IS_ROOT, Yard, yard
+from tests.support.walls import require_wall
+
+pytestmark = pytest.mark.walls
+_DEADLINE_S = 10.0
+
+
+def _await(what: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + _DEADLINE_S
+    while not what():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether the process is dead; one that nobody has collected yet is dead, too."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
+
+
+def test_nothing_is_left_after_an_end(yard: Yard) -> None:
+    before = Path("/proc/self/mounts").read_text()
+    with yard.confined("wait") as process:
+        pid = process.pid
+        process.nascent.go()
+        process.read_until(b"waiting")
+        groups = process.group.joined_by if process.group else ()
+        assert Path("/proc/self/mounts").read_text() == before
+    assert not os.path.exists(f"/proc/{pid}")
+    assert Path("/proc/self/mounts").read_text() == before
+    assert not [path for path in groups if os.path.exists(os.path.dirname(path))]
+
+
+def test_members_die_with_the_first_process_of_their_namespace(yard: Yard) -> None:
+    with yard.confined("breed", frozenset({"seccomp", "pidscg"})) as process:
+        process.nascent.go()
+        process.read_until(b"bred")
+        children = _children(process.pid)
+        assert len(children) == 5
+        signal.pidfd_send_signal(process.nascent.pidfd, signal.SIGKILL)
+        assert select.select([process.nascent.pidfd], [], [], 5)[0]
+        assert all(_is_gone(pid) for pid in children), "the kernel buries the members first"
+
+
+def test_without_the_namespace_children_outlive_the_kill(yard: Yard) -> None:
+    """The control of the test before. The control group, where one stands, still collects them."""
+    with yard.confined("breed", frozenset({"seccomp", "pidscg", "pidns", "memcg", "cpucg"})) as process:
+        process.nascent.go()
+        process.read_until(b"bred")
+        children = _children(process.pid)
+        signal.pidfd_send_signal(process.nascent.pidfd, signal.SIGKILL)
+        assert select.select([process.nascent.pidfd], [], [], 5)[0]
+        assert not any(_is_gone(pid) for pid in children)
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        assert _await(lambda: all(_is_gone(pid) for pid in children))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_template_is_noticed_and_its_children_go_on_under_the_monitor() -> None:
+    """Confined processes belong to the monitor, not to the template:
+    a dead template stops starts, not therapy.
+    """
+    with yard() as place, place.confined("wait") as process:
+        process.nascent.go()
+        process.read_until(b"waiting")
+        os.kill(place.launcher.template_pid, signal.SIGKILL)
+        assert _await(lambda: _is_gone(place.launcher.template_pid))
+        assert not _is_gone(process.pid)
+        assert f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{process.pid}/status").read_text()
+
+
+_KEEPER = """
+import sys
+from tests.sandbox.confined import yard
+with yard() as place, place.confined("wait") as sealed, place.confined("wait") as running:
+    running.nascent.go()
+    running.read_until(b"waiting")
+    print(place.launcher.template_pid, sealed.pid, running.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_with_the_monitor_killed_every_process_dies() -> None:
+    """SIGKILL, so that nothing of it can tidy up. One process waits for ``go``, one runs."""
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", _KEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert keeper.stdout is not None
+    assert keeper.stdin is not None
+    pids = [int(word) for word in keeper.stdout.readline().split()]
+    assert len(pids) == 3
+    assert not any(_is_gone(pid) for pid in pids)
+    keeper.kill()
+    keeper.wait()
+    keeper.stdin.close()
+    keeper.stdout.close()
+    assert _await(lambda: all(_is_gone(pid) for pid in pids)), [pid for pid in pids if not _is_gone(pid)]
+    if IS_ROOT:
+        assert _await(lambda: cgroups.sweep() >= 0 and not _groups_of(keeper.pid))
+
+
+def _groups_of(pid: int) -> list[Path]:
+    return [path for each in cgroups.hierarchies() for path in each.own.glob(f"{cgroups.PREFIX}{pid}-*")]
+
+
+@pytest.mark.root
+def test_groups_of_the_living_are_not_swept() -> None:
+    require_wall("pidscg")
+    group = cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-kept", frozenset({"pidscg"}), 1 << 26, 4, 1.0)
+    try:
+        cgroups.sweep()
+        assert _groups_of(os.getpid())
+    finally:
+        assert group.remove()
+    assert not _groups_of(os.getpid())
+
+
+@pytest.mark.root
+def test_removing_a_group_kills_what_is_left_in_it() -> None:
+    require_wall("pidscg", "memcg")
+    group = cgroups.Group(
+        f"{cgroups.PREFIX}{os.getpid()}-left", frozenset({"pidscg", "memcg"}), 1 << 26, 4, 1.0
+    )
+    with subprocess.Popen(["sleep", "60"]) as child:
+        for file in group.joined_by:
+            Path(file).write_text(str(child.pid))
+        assert group.members() == (child.pid,)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        group.kill()
+        assert child.wait() == -signal.SIGKILL
+        assert group.remove()
