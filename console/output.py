@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,9 @@ class Output:
     def __init__(self, json_file: JsonFile | None, *, is_quiet: bool) -> None:
         self._json_file = json_file
         self.is_quiet = is_quiet
-        self.console = Console(
-            stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False
-        )
+        # Bound now: a view takes the name sys.stderr over while it runs.
+        stream = sys.stderr if json_file and json_file.is_stdout else sys.stdout
+        self.console = Console(file=stream, highlight=False, emoji=False, markup=False)
         if not self.console.is_terminal:
             self.console.width = PIPE_WIDTH
 

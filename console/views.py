@@ -66,8 +66,7 @@ class Plain:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if not self._console.stderr:
-            self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
+        self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -86,7 +86,11 @@ class Core:
             if not self._clock.is_virtual:
                 self._wait_until(start_s + slot.offset_s)
             self._open_slot(slot, frame, start_s)
+        world = self.lives.seats[WORLD]
         while any(seat.is_open for seat in self.lives.seats.values()):
+            if self.lives.is_deserted and world.is_open:
+                world.close()  # nobody is left to answer: do not wait for its budget
+                continue
             self._step(self._next_deadline_s())
         self._close_frame(frame)
 

@@ -42,6 +42,7 @@ class Lives:
         self.frame = 0
         self.page = Page()
         self.stop_asked = ""
+        self.is_deserted = False  # the console is gone, and the world's process with it
         self.epoll = select.epoll()
         self.watched: dict[int, tuple[Seat, str]] = {}
         self.control_fd = control_fd
@@ -289,6 +290,7 @@ class Lives:
 
     def read_control(self) -> None:
         """The console says nothing once the device runs: its end of the socket was closed."""
+        self.is_deserted = True
         if not self.stop_asked:
             self.stop_asked = "asked to stop"
             self.epoll.unregister(self.control_fd)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -24,6 +29,37 @@ def start(*arguments: str, environment: dict[str, str] | None = None) -> subproc
         text=True,
         env=os.environ | (environment or {}),
     )
+
+
+def start_on_terminal(
+    *arguments: str, width: int = 100, height: int = 30
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start it on a terminal of its own; returns the process and the terminal's other end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "run_device.py", *arguments],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm-256color", "NO_COLOR": ""},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_terminal(end: int, seconds: float) -> str:
+    """All that appears within so many seconds, or until the other end is closed."""
+    shown, until = b"", time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if select.select([end], [], [], left)[0]:
+            try:
+                shown += os.read(end, 65_536)
+            except OSError:  # the kernel's way of saying that nobody has the terminal open any more
+                break
+    return shown.decode("utf-8", "replace")
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

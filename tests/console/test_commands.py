@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,26 @@ def test_a_stop_leaves_nothing_running(
     assert process.returncode == 130
     assert err.strip() == "run_device: stopped as asked; nothing was left running"
     assert left == set()
+
+
+@pytest.mark.walls
+def test_a_stop_on_a_terminal_is_quick_and_leaves_the_screen_as_it_was() -> None:
+    process, end = commands.start_on_terminal()
+    shown = commands.read_terminal(end, 4.0)
+    seen = commands.descendants(process.pid)
+    assert seen
+    asked_s = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    shown += commands.read_terminal(end, 20.0)
+    assert process.wait(10) == 130
+    # The monitor is waited for up to five seconds and then killed: it must have gone by itself.
+    assert time.monotonic() - asked_s < 4.0
+    os.close(end)
+    assert [pid for pid, born in seen if commands.started(pid) == born] == []
+    assert "paced for viewing" in shown
+    assert "\x1b[?1049h" in shown
+    assert shown.rindex("\x1b[?1049l") > shown.rindex("\x1b[?1049h")
+    assert shown.rstrip().endswith("stopped as asked; nothing was left running")
 
 
 @pytest.mark.slow
