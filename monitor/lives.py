@@ -14,10 +14,11 @@ from collections.abc import Callable
 from ipc_schemas import links
 from monitor import journal
 from monitor.design import WORLD, Action, Design, Event
+from monitor.endings import what_ended
 from monitor.health import Decision, Health, UnknownEvent
 from monitor.images import ImageChanged
 from monitor.judge import Recheck
-from monitor.seat import Page, Seat, StopRun, sanitised, what_ended
+from monitor.seat import Page, Seat, StopRun, sanitised
 from monitor.warden import Launch, Life, Warden
 from sandbox.launcher import LaunchError
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
 
 from ipc_schemas import links
 from monitor import journal
-from monitor.design import Event
 from monitor.judge import Recheck
-from monitor.warden import Ended, Launch, Life, is_out_of_memory
+from monitor.warden import Launch, Life
 
 
 class StopRun(Exception):
@@ -56,25 +54,6 @@ class Page:
     refusals: list[journal.Refusal] = field(default_factory=list)
     rulings: list[journal.Ruling] = field(default_factory=list)
     lives: list[journal.Life] = field(default_factory=list)
-
-
-def what_ended(ended: Ended) -> tuple[Event, str]:
-    """The event that a process's own end stands for, and a sentence."""
-    if is_out_of_memory(ended):
-        return Event.MEMORY_EXCEEDED, "ran out of the memory it was given"
-    if ended.how == "killed" and ended.code == signal.SIGSYS:
-        return (
-            Event.FORBIDDEN_SYSCALL,
-            "made a system call that no honest program makes; the kernel killed it",
-        )
-    if ended.how == "killed":
-        return Event.PARTITION_EXIT, f"was ended by signal {_signal_name(ended.code)}"
-    return Event.PARTITION_EXIT, f"ended by itself with status {ended.code}"
-
-
-def _signal_name(number: int) -> str:
-    """``SIGSEGV``, or the number of a real-time signal, which has no name."""
-    return signal.Signals(number).name if number in {known.value for known in signal.Signals} else str(number)
 
 
 def sanitised(data: bytes) -> str:

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from ipc_schemas import codec, links, wire
 from monitor import images
-from monitor.design import WORLD, Action, Design, Limits, Partition, Port
-from sandbox import cgroups, inventory, stub
-from sandbox.launcher import Launcher, LaunchError, Nascent, reap
+from monitor.design import WORLD, Action, Design, Limits, Port
+from monitor.endings import Ended, ended_from
+from sandbox import cgroups, inventory
+from sandbox.launcher import Launcher, Nascent, reap
 
 LAUNCH_TIMEOUT_S = 20.0
 _FIRST_UID = 64_000
@@ -50,15 +51,6 @@ class Process:
     log: int
     group: cgroups.Group | None
     cpu_used_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Ended:
-    """How a process ended: ``how`` is ``exited`` or ``killed``, ``code`` the status or signal."""
-
-    how: str
-    code: int
-    memory_kills: int
 
 
 @dataclass(slots=True)
@@ -441,19 +433,3 @@ def signal_process(pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-def ended_from(status: os.waitid_result | None, memory_kills: int) -> Ended:
-    """Translate a wait status."""
-    if status is None:
-        return Ended("vanished", 0, memory_kills)
-    how = "exited" if status.si_code == os.CLD_EXITED else "killed"
-    return Ended(how, status.si_status, memory_kills)
-
-
-def is_out_of_memory(ended: Ended) -> bool:
-    """Whether a process ended for want of memory: the kernel's group limit, or its own address space limit."""
-    return ended.memory_kills > 0 or (ended.how == "exited" and ended.code == stub.EXIT_MEMORY)
-
-
-__all__ = ["Ended", "Launch", "LaunchError", "Life", "Partition", "Process", "Warden"]

@@ -18,10 +18,11 @@ from ipc_schemas import codec, links
 from monitor import journal
 from monitor.core import REFUSALS_MAX, Core
 from monitor.design import WORLD, Action, Design, Event
+from monitor.endings import Ended, what_ended
 from monitor.loader import load_design, load_schemas
 from monitor.schedule import parse_clock
-from monitor.seat import StopRun, what_ended
-from monitor.warden import Ended, Launch, Life, Process, Warden
+from monitor.seat import StopRun
+from monitor.warden import Launch, Life, Process, Warden
 from sandbox.launcher import LaunchError
 from sandbox.walls import ALL
 from tests.support.devices import Toy
