@@ -52,6 +52,9 @@ def warm_up() -> None:
             continue
     syscalls.launch()
     syscalls.sealed()
+    rootfs.interpreter_paths()
+    rootfs.package_paths(("zmq", "msgspec"))
+    codec.Codec(links.Payload)
 
 
 class LaunchFailed(Exception):
