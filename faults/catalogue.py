@@ -20,18 +20,18 @@ Value = int | float | str | bool
 #: What each built attack does, in a sentence for everyone.
 PLAIN: Mapping[str, str] = MappingProxyType(
     {
-        "C01": "It sends one message thousands of times larger than allowed, to choke whoever reads it.",
+        "C01": "It sends one message many times larger than allowed, to choke whoever reads it.",
         "C03": "It starts a message that never ends, so that the reader's memory fills up while it waits.",
-        "C05": "It sends correct messages, but hundreds of times more than agreed, to drown the therapy program.",
-        "C06": "It sends messages of the wrong shape, hoping that a reader trips over them.",
-        "C07": "It sends a message that two readers would understand differently, to slip past the one that checks.",
-        "C08": "It sends impossible numbers, such as infinity steps per minute, to upset the therapy program's sums.",
+        "C05": "It sends correct messages, but hundreds of times more than agreed, to drown therapy.",
+        "C06": "It sends messages of the wrong shape, so that a reader trips over them.",
+        "C07": "It sends a message that two readers read differently, to slip past the one that checks.",
+        "C08": "It sends impossible numbers, such as infinity steps per minute, to upset therapy's sums.",
         "C10": "It sends bytes that are built to crash the program that decodes them.",
         "C14": "It records messages of the past and sends them again, as if they were new.",
-        "C15": "It forges a glucose reading of 400 in the sensor's name, and a large insulin dose in therapy's name.",
+        "C15": "It forges a glucose of 400 in the sensor's name, and a large insulin dose in therapy's name.",
         "C18": "It sends a dose command straight to the pump, to which it has no right to speak.",
         "K01": "It tries to reach into the therapy program's memory and rewrite the dose limit.",
-        "K02": "It tries to read the patient's secrets out of the therapy program's memory and send them out.",
+        "K02": "It tries to read the patient's secrets out of therapy's memory and send them out.",
         "K03": "It tries to kill the therapy program outright.",
         "K06": "It tries to leave a file in memory that all programs on the machine share.",
         "K08": "It tries to reach a listener outside through a socket that needs no network and no file.",
@@ -49,11 +49,13 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: What the demonstration day runs, in this order. Attacks that cost the attacker a restart alternate with those
-#: that do not, so that the restart budget (three in three hours) lets every attack have its turn.
+#: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has
+#: time to develop where no wall stands; what may end therapy's life there, and with it the overwritten
+#: memory, comes late. Attacks that cost a walled attacker a restart alternate with those that do not, as far
+#: as may be, so that the restart budget lets every attack have its turn.
 DEMO_ORDER = (
-    "K01", "C06", "C14", "K23", "C15", "C08", "K18", "K16", "C05", "K02", "K09", "C07",
-    "K24", "K17", "F02", "C10", "C01", "C18", "C03", "K19", "K03", "K10", "K25",
+    "K01", "K23", "C14", "K16", "K18", "K02", "K09", "K10", "K17", "K19", "K24", "F02",
+    "C07", "C05", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
 #: What a walled partition may lose its life for; the rest is refused without a restart.
 COSTS_A_RESTART = frozenset(
@@ -84,7 +86,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One attack in one frame. Effects are looked for in ``[frame, until_frame)``; ``None`` is the end of the run."""
+    """One attack in one frame. Its effects are looked for in ``[frame, until_frame)``; ``None``:
+    to the end.
+    """
 
     frame: int
     attack_id: str
@@ -155,10 +159,11 @@ def parse_attack(
 
 
 def default_schedule(onset_frame: int = ONSET_FRAME, end_frame: int = END_FRAME) -> list[Injection]:
-    """The demonstration day: every attack of ``DEMO_ORDER`` once, evenly from ``onset_frame`` to ``end_frame``.
+    """The demonstration day: every attack of ``DEMO_ORDER`` once, evenly from ``onset_frame`` to
+    ``end_frame``.
 
-    The overwriting of memory comes first, so that harm has time to develop where no wall stands; killing therapy
-    comes late, and what outlives the kill last.
+    The overwriting of memory comes first, so that harm has time to develop where no wall stands; killing
+    therapy comes late, and what outlives the kill last.
     """
     steps = len(DEMO_ORDER) - 1
     frames = [
@@ -178,11 +183,13 @@ def with_spans(schedule: Iterable[Injection]) -> list[Injection]:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What the harness knows and an attack needs: the published design, the attacker's server, the run's bounds.
+    """What the harness knows and an attack needs: the published design, the attacker's server, the run's
+    bounds.
 
-    ``run_pid`` is the root of the run's processes, as the host's procfs counts; no attack touches a process that
-    does not descend from it. ``ports`` gives port numbers by full name, ``partitions`` their numbers by name.
-    ``token`` (at most 8 characters) is new for each run; names of processes and files left by attacks begin with it.
+    ``run_pid`` is the root of the run's processes, as the host's procfs counts; no attack touches a process
+    that does not descend from it. ``ports`` gives port numbers by full name, ``partitions`` their numbers by
+    name. ``token`` (at most 8 characters) is new for each run; names of processes and files left by attacks
+    begin with it.
     """
 
     run_pid: int
@@ -197,7 +204,7 @@ class Means:
 
 
 def token_of(means: Means, attack_id: str) -> str:
-    """The name that this attack's files and processes bear: at most 15 characters, as a process's name has to be."""
+    """The name of this attack's files and processes: 15 characters at most, as the kernel demands."""
     return f"{means.token[:8]}-{attack_id}"
 
 

@@ -1,4 +1,7 @@
-"""The attacker's server: TCP, UDP and an abstract Unix socket on this machine. What arrives here has got out."""
+"""The attacker's server: TCP, UDP and an abstract Unix socket on this machine.
+
+What arrives here has got out.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ class Received(NamedTuple):
 
 
 class Collector:
-    """A context manager with a thread of its own. Keeps ``BYTES_MAX`` bytes, counts the rest in ``dropped_bytes``."""
+    """A context manager with a thread of its own.
+
+    Keeps ``BYTES_MAX`` bytes, counts the rest in ``dropped_bytes``.
+    """
 
     def __init__(self) -> None:
         self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -57,7 +63,7 @@ class Collector:
         self._thread.join()
 
     def received(self) -> tuple[Received, ...]:
-        """Everything that has arrived so far. After the ``with`` block: everything that was on the way, too."""
+        """All that has arrived so far; after the ``with`` block also what was still on the way."""
         return tuple(self._received)
 
     def _serve(self) -> None:

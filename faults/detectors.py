@@ -1,117 +1,54 @@
 """Whether an attack had its effect. One detector per attack; none looks at an error code.
 
-A detector is given what the harness saw of a run (``Observations``) and one injection, and says yes, no, or that it
-cannot tell. What the harness did not look at is ``None`` in the observations, and a detector that needs it cannot
-tell. Not being able to tell is never a pass.
+A detector is given what the harness saw of a run (``Observations``) and one injection, and says yes, no, or
+that it cannot tell. What the harness did not look at is ``None`` in the observations, and a detector that
+needs it cannot tell. Not being able to tell is never a pass.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from faults.attacks.headers import forged_command, forged_reading
+from faults.attacks.payloads import AMBIGUOUS_COUNTERS, AMBIGUOUS_STEPS
 from faults.catalogue import Injection, row
-from faults.collector import Received
-from faults.watcher import Peaks, Survivor
-from ipc_schemas import codec, insulin_pump
+from faults.observations import Admitted, Emission, Life, LogLine, Missed, Observations
+from faults.watcher import Peaks
+from ipc_schemas import codec
 
-#: Bounds against which a bomb's effect is measured when the injection does not carry the design's own.
-GATE_RSS_BYTES_MAX = 192 << 20
-PARTITION_RSS_BYTES_MAX = 512 << 20
+__all__ = [
+    "DETECTORS",
+    "Admitted",
+    "Effect",
+    "Emission",
+    "Life",
+    "LogLine",
+    "Missed",
+    "Observations",
+    "describe",
+    "detect",
+    "first_difference",
+    "was_activated",
+]
+
+#: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
+#: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
+#: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
+GATE_RSS_BYTES_MAX = 168 << 20
+PARTITION_RSS_BYTES_MAX = 392 << 20
 HELD_BYTES_MAX = 256 << 20
 FILE_BYTES_MAX = 1 << 20
 PROCESSES_MAX = 1
 FILES_MAX = 64
 MESSAGES_PER_FRAME_MAX = 1
-MESSAGE_BYTES_MAX = 4_352
+MESSAGE_BYTES_MAX = 4_352  # the largest that the reference design lets any of transfer's ports carry
 STALL_S = 2.0
 
 
-class Admitted(NamedTuple):
-    """What the monitor let through to one port in one frame. ``source`` is the partition it put it down to."""
-
-    frame: int
-    source: str
-    port: str
-    payloads: tuple[bytes, ...]
-
-
-class Emission(NamedTuple):
-    """One message of a critical partition: T of the design's section on isolation."""
-
-    frame: int
-    port: str
-    payload: bytes
-
-
-class Life(NamedTuple):
-    """One life of a partition. ``ended_frame`` is ``None`` for a life that lasted to the end of the run."""
-
-    partition: str
-    epoch: int
-    started_frame: int
-    ended_frame: int | None
-    reason: str
-
-
-class LogLine(NamedTuple):
-    """One line of a partition's standard error."""
-
-    frame: int
-    partition: str
-    text: str
-
-
-class Missed(NamedTuple):
-    """A window that a partition did not have, or did not end in time."""
-
-    frame: int
-    partition: str
-
-
-@dataclass(frozen=True)
-class Observations:
-    """All that the harness saw of a run. ``None`` says that it did not look.
-
-    ``reference_outputs`` is therapy's output to compare with: of the run in which a player feeds exactly the messages
-    that were admitted (``reference_is_replay``), or else of the twin without an attacker. ``peaks`` is by label
-    (partition, or ``gate_label`` for the attacked partition's gate) and frame, as the watcher keeps it.
-    ``canaries`` are the secrets that the harness planted.
-    """
-
-    log_lines: tuple[LogLine, ...]
-    admitted: tuple[Admitted, ...] | None = None
-    therapy_outputs: tuple[Emission, ...] | None = None
-    reference_outputs: tuple[Emission, ...] | None = None
-    reference_is_replay: bool = False
-    true_glucose_mg_dl: tuple[float, ...] | None = None
-    received: tuple[Received, ...] | None = None
-    peaks: Mapping[tuple[str, int], Peaks] | None = None
-    frame_seconds: Mapping[int, float] | None = None
-    shared_files: Mapping[tuple[int, str], int] | None = None
-    survivors: tuple[Survivor, ...] | None = None
-    lives: tuple[Life, ...] | None = None
-    missed: tuple[Missed, ...] | None = None
-    canaries: tuple[bytes, ...] = ()
-    attacker: str = "transfer"
-    victim: str = "therapy"
-    gate_label: str = "gate-transfer"
-    message_types: Mapping[str, type[msgspec.Struct]] = field(
-        default_factory=lambda: {
-            "transfer.activity": insulin_pump.ActivityHint,
-            "transfer.target_request": insulin_pump.TargetRequest,
-            "transfer.upload": insulin_pump.Upload,
-        }
-    )
-
-
 class Effect(NamedTuple):
-    """``succeeded`` is ``None`` when it cannot be told: the attack then counts as neither stopped nor let through."""
+    """``succeeded`` is ``None`` when it cannot be told: neither stopped nor let through."""
 
     succeeded: bool | None
     sentence: str
@@ -125,7 +62,10 @@ Detector = Callable[[Observations, Injection], Effect]
 
 
 def detect(attack_id: str, seen: Observations, injection: Injection) -> Effect:
-    """Whether the attack had its effect in its frames. Raises ``KeyError`` for an attack without a detector."""
+    """Whether the attack had its effect in its frames.
+
+    Raises ``KeyError`` for an attack without a detector.
+    """
     detector = DETECTORS[attack_id]
     try:
         return detector(seen, injection)
@@ -149,7 +89,7 @@ def was_activated(attack_id: str, seen: Observations, injection: Injection) -> b
 
 
 def first_difference(one: Sequence[Emission], other: Sequence[Emission]) -> tuple[int, str] | None:
-    """The first frame and port at which two outputs differ, or ``None`` when they are the same, byte for byte."""
+    """The first frame and port at which two outputs differ; ``None``: the same, byte for byte."""
     for a, b in zip(one, other, strict=False):
         if a != b:
             return min((a.frame, a.port), (b.frame, b.port))
@@ -159,7 +99,8 @@ def first_difference(one: Sequence[Emission], other: Sequence[Emission]) -> tupl
     return None
 
 
-# Reading the observations ---------------------------------------------------------------------------------------
+# Reading the observations
+# ---------------------------------------------------------------------------------------
 
 
 def _admitted(seen: Observations, injection: Injection) -> list[Admitted]:
@@ -226,7 +167,8 @@ def _mb(size: float) -> str:
     return f"{size / 1e6:.0f} MB"
 
 
-# Detectors: the channel -----------------------------------------------------------------------------------------
+# Detectors: the channel
+# -----------------------------------------------------------------------------------------
 
 
 def _oversized(seen: Observations, injection: Injection) -> Effect:
@@ -234,7 +176,7 @@ def _oversized(seen: Observations, injection: Injection) -> Effect:
     for one, payload in _payloads(seen, injection):
         if len(payload) > limit:
             return Effect(
-                True, f"A message of {_mb(len(payload))} went through to {one.port} in frame {one.frame}."
+                True, f"A message of {len(payload)} bytes went through to {one.port} in frame {one.frame}."
             )
     return _gate_memory(seen, injection, "No message above its size went through")
 
@@ -278,6 +220,30 @@ def _admitted_although(reason: str, what: str) -> Detector:
     return detector
 
 
+def _ambiguous(seen: Observations, injection: Injection) -> Effect:
+    """C07: one of the readings of a message that has several was passed on, or the message itself."""
+    for one, payload in _payloads(seen, injection):
+        if _refusal(seen, one.port, payload) == "canonical":
+            return Effect(
+                True, f"A message with two readings went through to {one.port} in frame {one.frame}."
+            )
+        value = _anything(payload)
+        if isinstance(value, dict) and (
+            value.get("steps_per_min") == AMBIGUOUS_STEPS or value.get("counter") in AMBIGUOUS_COUNTERS
+        ):
+            return Effect(True, f"One of two readings went through to {one.port} in frame {one.frame}.")
+    return Effect(False, "No ambiguous message went through, in no reading.")
+
+
+def _anything(payload: bytes) -> object:
+    """Whatever MessagePack value the bytes hold; ``None`` when they hold none."""
+    try:
+        value: object = codec.decode_any(payload)
+    except Exception:  # hostile bytes make a decoder raise anything
+        return None
+    return value
+
+
 def _decoder(seen: Observations, injection: Injection) -> Effect:
     """Bytes that no strict reader accepts went through, or therapy lost a life over them."""
     for one, payload in _payloads(seen, injection):
@@ -294,7 +260,10 @@ def _decoder(seen: Observations, injection: Injection) -> Effect:
 
 
 def _replay(seen: Observations, injection: Injection) -> Effect:
-    """A message of an earlier frame was admitted again. Every honest message carries its minute or its number."""
+    """A message of an earlier frame was admitted again.
+
+    Every honest message carries its minute or its number.
+    """
     fresh = [(one, data) for one, data in _payloads(seen, injection) if one.frame <= injection.frame + 1]
     assert seen.admitted is not None
     earlier = {
@@ -340,14 +309,16 @@ def _minutes(injection: Injection) -> tuple[int, ...]:
     return (int(injection.frame * _limit(injection, "frame_minutes", 5)),)
 
 
-# Detectors: memory, signals, scheduling -------------------------------------------------------------------------
+# Detectors: memory, signals, scheduling
+# -------------------------------------------------------------------------
 
 
 def _overwritten(seen: Observations, injection: Injection) -> Effect:
     """K01. Therapy publishes the settings it works with: if they change, its memory was changed.
 
-    Otherwise its outputs decide. They may differ from a twin's for an innocent reason as well: a transfer that
-    was killed for the attempt relays nothing in that frame. A replay of the admitted messages has no such reason.
+    Otherwise its outputs decide. They may differ from a twin's for an innocent reason as well: a transfer
+    that was killed for the attempt relays nothing in that frame. A replay of the admitted messages has no
+    such reason.
     """
     if seen.therapy_outputs is None:
         raise _Blind("no record of therapy's outputs")
@@ -377,7 +348,7 @@ def _overwritten(seen: Observations, injection: Injection) -> Effect:
 def _settings(
     seen: Observations, injection: Injection
 ) -> tuple[dict[str, object] | None, dict[str, object] | None]:
-    """The last settings that therapy published before the attack, and the last in its frames, without the time."""
+    """The last settings that therapy published before the attack and in its frames, without the time."""
     before = after = None
     for one in seen.therapy_outputs or ():
         if one.port == f"{seen.victim}.settings":
@@ -447,7 +418,8 @@ def _hang(seen: Observations, injection: Injection) -> Effect:
     return Effect(False, f"The frame took {took:.1f} s: nobody waited for it.")
 
 
-# Detectors: what the host sees ----------------------------------------------------------------------------------
+# Detectors: what the host sees
+# ----------------------------------------------------------------------------------
 
 
 def _forks(seen: Observations, injection: Injection) -> Effect:
@@ -565,7 +537,7 @@ DETECTORS: Mapping[str, Detector] = {
     "C03": _unterminated,
     "C05": _flood,
     "C06": _admitted_although("schema", "messages of the wrong shape"),
-    "C07": _admitted_although("canonical", "ambiguous messages"),
+    "C07": _ambiguous,
     "C08": _admitted_although("range", "impossible values"),
     "C10": _decoder,
     "C14": _replay,

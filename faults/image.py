@@ -1,7 +1,7 @@
 """The image of a compromised transfer partition: the benign image, the implant, the attacks, the schedule.
 
-Inside the image the implant's code lies in a package of the same name as here, so that the very same files run
-in the partition and in the tests.
+Inside the image the implant's code lies in a package of the same name as here, so that the very same files
+run in the partition and in the tests.
 """
 
 from __future__ import annotations
@@ -38,9 +38,14 @@ def schedule_bytes(schedule: Iterable[Injection]) -> bytes:
     return json.dumps(plan, indent=1).encode()
 
 
+def overlay_files(schedule: Iterable[Injection]) -> dict[str, bytes]:
+    """What to add to the benign image's folder for ``ENTRY`` to run: implant, attacks and schedule."""
+    return implant_files() | {SCHEDULE: schedule_bytes(schedule)}
+
+
 def compromised(benign: Mapping[str, bytes], schedule: Iterable[Injection]) -> dict[str, bytes]:
     """The benign image's files with implant and schedule added. Raises ``ImageClash``."""
-    added = implant_files() | {SCHEDULE: schedule_bytes(schedule)}
+    added = overlay_files(schedule)
     clash = sorted(set(benign) & set(added))
     if clash:
         raise ImageClash(f"the benign image already has a file {clash[0]!r}")

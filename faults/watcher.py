@@ -1,7 +1,7 @@
 """What the host can see of a run's processes, sampled from procfs by a thread of the harness.
 
-An attack's report is the attacker's word. The watcher looks for itself: how many processes a partition has, how
-much memory, which descriptors, whether anything is alive that should not be.
+An attack's report is the attacker's word. The watcher looks for itself: how many processes a partition has,
+how much memory, which descriptors, whether anything is alive that should not be.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class _Process(NamedTuple):
 class Peaks:
     """The largest values seen of one label (a partition or a gate) in one frame.
 
-    ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a host user who
-    is not root may not do so in every process.
+    ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them
+    often. ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a
+    host user who is not root may not do so in every process.
     """
 
     samples: int = 0
@@ -66,9 +67,10 @@ class Peaks:
 class Watcher:
     """A context manager that samples every ``interval_s`` until it is left.
 
-    ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a label;
-    descendants of a labelled process count with it. ``frame_now`` gives the run's current frame. ``token`` is the
-    run's (``faults.catalogue.Means``): processes and files of attacks have names that begin with it.
+    ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a
+    label; descendants of a labelled process count with it. ``frame_now`` gives the run's current frame.
+    ``token`` is the run's (``faults.catalogue.Means``): processes and files of attacks have names that begin
+    with it.
     """
 
     def __init__(
@@ -171,10 +173,10 @@ class Watcher:
         for child in _children(pid):
             self._descend(child, label, depth + 1, members)
 
-    def _record(self, peak: Peaks, label: str, processes: list[_Process]) -> None:
+    def _record(self, peak: Peaks, _label: str, processes: list[_Process]) -> None:
         peak.samples += 1
         peak.processes_max = max(peak.processes_max, len(processes))
-        peak.rss_bytes_max = max(peak.rss_bytes_max, sum(_rss_bytes(one.pid) for one in processes))
+        peak.rss_bytes_max = max(peak.rss_bytes_max, *(_rss_bytes(one.pid) for one in processes))
         for one in processes:
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"
@@ -183,7 +185,8 @@ class Watcher:
             _record_descriptors(peak, one.pid)
 
     def _record_namespace(self, peak: Peaks, main_pid: int, pid: int) -> None:
-        """A process that has moved to a user namespace of its own: by the link, or by capabilities out of nothing.
+        """A process that has moved to a user namespace of its own: by the link, or by capabilities out of
+        nothing.
 
         The link cannot be read in every process; the capabilities can.
         """

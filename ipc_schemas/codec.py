@@ -15,6 +15,8 @@ M = TypeVar("M")
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _ANY = msgspec.msgpack.Decoder()
+_RAW = msgspec.msgpack.Decoder(msgspec.Raw)
+_RAWS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 class Refused(Exception):
@@ -46,12 +48,22 @@ class Codec(Generic[M]):
             raise Refused("canonical", "the bytes are not the one canonical encoding of their value")
         return value
 
-    def decode_loosely(self, payload: bytes) -> M:
+    def decode_loosely(self, payload: bytes | memoryview) -> M:
         """As ``decode``, but any encoding of the value does. Raises ``Refused`` (``schema``, ``range``)."""
         try:
             return self._one.decode(payload)
         except Exception as error:  # RecursionError and UnicodeDecodeError are not MsgspecErrors: fail closed
             raise Refused(_reason(error), _plain(error)) from None
+
+    def split_batch(self, batch: bytes) -> list[bytes]:
+        """The messages in a canonical array of canonical messages, still encoded. Raises ``Refused``."""
+        try:
+            payloads = list(map(_ENCODER.encode, self._many.decode(batch)))
+        except Exception as error:
+            raise Refused(_reason(error), _plain(error)) from None
+        if join_batch(payloads) != batch:
+            raise Refused("canonical", "the batch is not the one canonical encoding of its values")
+        return payloads
 
     def decode_batch(self, batch: bytes) -> list[M]:
         """The messages in a MessagePack array of them. Raises ``Refused`` like ``decode``."""
@@ -66,14 +78,26 @@ class Codec(Generic[M]):
 
 def join_batch(payloads: list[bytes]) -> bytes:
     """A MessagePack array of already canonical messages."""
-    count = len(payloads)
+    return _array_head(len(payloads)) + b"".join(payloads)
+
+
+def _array_head(count: int) -> bytes:
     if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 65_536:
-        head = b"\xdc" + count.to_bytes(2, "big")
-    else:
-        head = b"\xdd" + count.to_bytes(4, "big")
-    return head + b"".join(payloads)
+        return bytes((0x90 | count,))
+    if count < 65_536:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def join_batches(batches: list[tuple[int, bytes]]) -> bytes:
+    """One array of the messages of several arrays, each given with the count of its messages."""
+    bodies = [batch[len(_array_head(count)) :] for count, batch in batches]
+    return _array_head(sum(count for count, _ in batches)) + b"".join(bodies)
+
+
+def split_any_batch(batch: bytes) -> list[bytes]:
+    """The messages in an array, unread. Raises whatever msgspec raises."""
+    return [bytes(raw) for raw in _RAWS.decode(batch)]
 
 
 def encode_as_decoded(value: Any) -> bytes:
@@ -84,6 +108,11 @@ def encode_as_decoded(value: Any) -> bytes:
 def decode_any(payload: bytes) -> Any:
     """Whatever MessagePack value ``payload`` holds, unchecked. For experiments and for showing a journal."""
     return _ANY.decode(payload)
+
+
+def skip_one(payload: bytes) -> None:
+    """Find the end of one MessagePack value without reading what is in it. Raises whatever msgspec raises."""
+    _RAW.decode(payload)
 
 
 _RANGE_WORDS = (

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from ipc_schemas import wire
+
 _Meta = msgspec.Meta
 Count = Annotated[int, _Meta(ge=0, le=0xFFFF_FFFF)]
 Size = Annotated[int, _Meta(ge=0, le=1 << 40)]
@@ -82,6 +84,13 @@ class PortContract(Link, frozen=True):
     rejections_max: Count
 
 
+def payload_bytes_max(port: PortContract) -> int:
+    """The largest payload of one ZeroMQ message on ``port``: a message or, where they are allowed, a batch."""
+    return (
+        port.bytes_max if port.messages_max <= wire.SINGLES_MAX else max(port.bytes_max, wire.BATCH_BYTES_MAX)
+    )
+
+
 class GateContract(Link, frozen=True):
     """All that a gate is told. ``fatal`` names the events that end the partition, so a gate stops at the first."""
 
@@ -98,10 +107,15 @@ class GateContract(Link, frozen=True):
 
 
 class Open(Link, frozen=True):
-    """Monitor to gate: open the window of a frame; ``opened`` is the encoded ``wire.WindowOpen``."""
+    """Monitor to gate: open the window of a frame.
+
+    ``opened`` is the encoded ``wire.WindowOpen``, or a piece of it when it is larger than ``PIECE_BYTES_MAX``; the
+    last piece ``is_last``.
+    """
 
     frame: Count
     opened: Blob
+    is_last: bool
 
 
 class Batch(Link, frozen=True):
@@ -136,6 +150,12 @@ class GateReport(Link, frozen=True):
     ended_by: Name
 
 
+#: The frame of a gate's first report, which says that its partition is ready for its first window.
+READY_FRAME = 0xFFFF_FFFF
+#: How long a partition may take from "go" to its first window: its imports and its constructor.
+START_BUDGET_MS = 10_000
+#: The largest piece of a window's inputs in one message to a gate.
+PIECE_BYTES_MAX = 96 << 10
 #: The largest report a gate sends in one piece; a larger window goes in several.
 REPORT_BYTES_MAX = 96 << 10
 
@@ -172,4 +192,4 @@ class Note(Link, frozen=True):
     kind: Name
     partition: Name
     text: Text
-    facts: dict[str, str | int | float | bool | None | list[str]]
+    facts: dict[str, str | int | float | bool | list[str] | None]

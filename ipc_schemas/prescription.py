@@ -44,8 +44,13 @@ class TargetBounds(Message, frozen=True, forbid_unknown_fields=True):
 
 
 class Prescription(Message, frozen=True, forbid_unknown_fields=True):
-    """Settings of one patient, the limits on what may be done with them, and whose requests count."""
+    """Settings of one patient, the limits on what may be done with them, and whose requests count.
 
+    ``patient_record`` identifies the patient. Nothing that therapy sends contains it, so that wherever it turns up
+    outside therapy, therapy's memory or files were read.
+    """
+
+    patient_record: Annotated[bytes, _Meta(max_length=64)]
     basal_profile_u_per_h: BasalUPerH
     carb_ratio_g_per_u: Annotated[float, _Meta(ge=1.0, le=200.0)]
     correction_mg_dl_per_u: Annotated[float, _Meta(ge=1.0, le=1000.0)]

@@ -5,6 +5,7 @@ The world's hardware sees the same thing: both ends of a channel read one descri
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -58,8 +59,22 @@ class Ports:
                 self.outputs[card.name] = card
                 continue
             message_type = getattr(schemas, card.message)
-            decode = codec.Codec(message_type).decode_batch if recheck else _loose_reader(message_type)
+            decode = _strict_reader(card.name, message_type) if recheck else _loose_reader(message_type)
             self.inputs[card.name] = self.by_number[card.number] = PortEnd(card, decode)
+
+
+def _strict_reader(port: str, message_type: type[msgspec.Struct]) -> Callable[[bytes], list[Any]]:
+    """A reader that takes a batch whole or not at all: one bad message, and it is as if nothing had come."""
+    decode_batch = codec.Codec(message_type).decode_batch
+
+    def read(batch: bytes) -> list[Any]:
+        try:
+            return decode_batch(batch)
+        except codec.Refused as refusal:
+            sys.stderr.write(f"port {port}: what arrived is not what the port carries ({refusal})\n")
+            return []
+
+    return read
 
 
 def _loose_reader(message_type: type[msgspec.Struct]) -> Callable[[bytes], list[Any]]:
@@ -113,10 +128,14 @@ class Window:
 
         Raises ``PortMisused``. A gate judges the message: a value out of range costs the sender.
         """
+        self.send_encoded(port, codec.encode(message))
+
+    def send_encoded(self, port: str, payload: bytes) -> None:
+        """Send a message that is encoded already. Raises ``PortMisused``."""
         card = self._ports.outputs.get(port)
         if card is None:
             raise PortMisused(f"no output port {port!r}; the outputs are {sorted(self._ports.outputs)}")
-        self._emit(card.number, codec.encode(message))
+        self._emit(card.number, payload)
 
     def _input(self, port: str) -> PortEnd:
         end = self._ports.inputs.get(port)

@@ -2,7 +2,10 @@
 
 Partition to gate: one ZeroMQ message per port message, a fixed 16-byte header and the payload. The header's
 ``source`` is a *claim*: a gate compares it with the partition it serves and never believes it. A header whose
-port is ``PORT_CLOSE`` and that has no payload closes the window.
+port is ``PORT_CLOSE`` and that has no payload closes the window. A port that may carry more than ``SINGLES_MAX``
+messages in a frame may also carry *batches*: ``BATCH`` is added to the port number, the payload is the canonical
+array of several messages, and the whole takes one sequence number. Each message in it is judged and counted like
+any other; a batch stands or falls as one.
 
 Gate to partition: one ZeroMQ message per window, ``WindowOpen``, with all inputs visible in that frame.
 """
@@ -17,6 +20,12 @@ import msgspec
 HEADER = struct.Struct("<HHIII")
 HEADER_BYTES = HEADER.size
 PORT_CLOSE = 0xFFFF
+#: Added to the port number in the header of a batch.
+BATCH = 0x8000
+#: So many messages of a port in a window travel one by one; those behind them in batches.
+SINGLES_MAX = 32
+#: The largest payload of a batch.
+BATCH_BYTES_MAX = 32_768
 #: The monitor's own number; partitions count from 1, and ``WORLD`` is what stands outside the device.
 MONITOR = 0
 WORLD = 0xFFFE

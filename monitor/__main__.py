@@ -15,8 +15,9 @@ from types import FrameType
 
 from ipc_schemas import codec, links
 from monitor import images, journal, loader, rules, schedule
-from monitor.core import Core, StopRun
+from monitor.core import Core
 from monitor.design import Design, DesignError
+from monitor.seat import StopRun
 from monitor.warden import Warden
 from sandbox import linux, passport, walls
 from sandbox.launcher import Launcher, LaunchError
@@ -24,6 +25,18 @@ from sandbox.launcher import Launcher, LaunchError
 
 class Refusal(Exception):
     """The device does not start; the sentence says why and what to do."""
+
+
+_ORDER_BYTES_MAX = 4 << 20
+_REFUSALS = (
+    DesignError,
+    Refusal,
+    codec.Refused,
+    images.ImageError,
+    schedule.ClockRefused,
+    LaunchError,
+    journal.JournalLost,
+)
 
 
 class Speaker:
@@ -49,17 +62,22 @@ def main() -> int:
     linux.set_name("bh-monitor")
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     launcher = Launcher()
-    request = control.recv(1 << 20)
-    if not request:
-        launcher.close()
-        return 0
-    order = codec.Codec(links.PowerOn).decode_loosely(request)
     speaker = Speaker(control)
     try:
+        request = control.recv(_ORDER_BYTES_MAX)
+        if not request:
+            return 0
+        order = codec.Codec(links.PowerOn).decode_loosely(request)
         return _power_on(order, launcher, speaker, control)
-    except (DesignError, Refusal, images.ImageError, schedule.ClockRefused, LaunchError, journal.JournalLost) as error:
+    except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
+        return 2
+    except (
+        Exception
+    ) as error:  # a console that cannot be heard or an order that no rule foresaw: refuse in a sentence
+        speaker.tell(0, "refused", "", f"the monitor failed before the boot: {type(error).__name__}: {error}")
         return 2
     finally:
         launcher.close()
@@ -67,6 +85,10 @@ def main() -> int:
 
 def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, control: socket.socket) -> int:
     started_s = time.monotonic()
+    early: list[int] = []
+    signal.signal(
+        signal.SIGTERM, lambda number, _: early.append(number)
+    )  # heard once there is something to end
     design = loader.load_design(Path(order.design), walls.ALL)
     module = loader.load_schemas(design)
     findings = rules.check(design, module)
@@ -79,12 +101,13 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
     book.append(_header(order, design, image_digests))
     types = {port.message: getattr(module, port.message) for port in design.ports}
     core = Core(design, types, warden, clock, book, speaker.tell, control.fileno())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        core.stop_asked = "SIGTERM"
+        core.lives.stop_asked = "SIGTERM"
 
     signal.signal(signal.SIGTERM, ask_to_stop)
+    if early:
+        ask_to_stop(early[0], None)
     return _run(core, order, book, speaker, started_s)
 
 
@@ -92,23 +115,27 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     why, is_fault = "", False
     try:
         core.boot()
-        speaker.tell(0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000})
+        speaker.tell(
+            0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000}
+        )
         core.run(order.frames)
     except StopRun as stop:
         why, is_fault = str(stop), stop.is_fault
     except journal.JournalLost as lost:
         why, is_fault = f"safe state: the journal cannot be written: {lost}", True
+    except Exception as error:  # a fault of the monitor's own: whatever it is, nothing may live on unwatched
+        why, is_fault = f"safe state: the monitor failed: {type(error).__name__}: {error}"[:500], True
     finally:
-        core.shut_down()
+        core.lives.shut_down()
     try:
-        book.append(journal.End(core._frame + 1, why))
+        core.close_book(why)
     except journal.JournalLost as lost:
         why, is_fault = why or str(lost), True
     facts: dict[str, object] = {"chain": book.chain.hex(), "is_fault": is_fault, "notes_lost": speaker.lost}
     for name, values in core.lateness_ms.items():
         if values:
             facts[f"lateness_ms.{name}"] = [f"{value:.4f}" for value in values]
-    speaker.tell(core._frame, "end", "", why or "all frames done", facts)
+    speaker.tell(max(core.frames_done - 1, 0), "end", "", why or "all frames done", facts)
     return 1 if is_fault else 0
 
 
@@ -127,7 +154,11 @@ def _standing_walls(order: links.PowerOn, design: Design, speaker: Speaker) -> f
                 f"{partition.name} requires the wall {missing[0]}, which this host cannot raise ({why.reason}); "
                 f"{why.remedy}, or accept a degraded run with --degraded"
             )
-    facts: dict[str, object] = {"standing": sorted(up), "off": sorted(asked), "unavailable": sorted(unavailable)}
+    facts: dict[str, object] = {
+        "standing": sorted(up),
+        "off": sorted(asked),
+        "unavailable": sorted(unavailable),
+    }
     speaker.tell(0, "walls", "", f"{len(up)} walls stand", facts)
     return up
 
@@ -146,7 +177,9 @@ def _warden(
         entries[partition.name] = overlay.entry if overlay else partition.entry
         if partition.config is not None:
             if partition.config not in order.configs:
-                raise Refusal(f"{partition.name} needs the configuration {partition.config!r}; the world gives none")
+                raise Refusal(
+                    f"{partition.name} needs the configuration {partition.config!r}; the world gives none"
+                )
             configs[partition.name] = order.configs[partition.config]
     gate = images.gate_image(shared)
     run_folder = Path(order.run_folder)

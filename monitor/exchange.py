@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from ipc_schemas import codec, wire
 from monitor.design import Design, OnStale, Port, PortKind
-
-_SPLIT = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 class Overflow(NamedTuple):
@@ -37,7 +33,9 @@ class Exchange:
             if not port.is_output:
                 self._inputs[port.partition] = (*self._inputs.get(port.partition, ()), port)
         for channel in design.channels:
-            self._sinks[design.port(channel.source).number] = tuple(design.port(sink) for sink in channel.sinks)
+            self._sinks[design.port(channel.source).number] = tuple(
+                design.port(sink) for sink in channel.sinks
+            )
 
     def publish(self, frame: int, port: int, count: int, messages: bytes) -> list[Overflow]:
         """Hand a batch sent in ``frame`` to the port's readers. Returns what overflowed."""
@@ -87,11 +85,11 @@ class Exchange:
 
 
 def _joined(queue: list[tuple[int, int, bytes]]) -> bytes:
-    return codec.join_batch([bytes(raw) for _, _, messages in queue for raw in _SPLIT.decode(messages)])
+    return codec.join_batches([(count, messages) for _, count, messages in queue])
 
 
 def _last(messages: bytes, count: int) -> bytes:
-    return codec.join_batch([bytes(raw) for raw in _SPLIT.decode(messages)[-count:]])
+    return codec.join_batch(codec.split_any_batch(messages)[-count:])
 
 
 def _shorten(queue: list[tuple[int, int, bytes]], depth: int) -> int:

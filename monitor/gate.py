@@ -19,8 +19,8 @@ import zmq
 from ipc_schemas import codec, links, wire
 from monitor import judge
 
-WINDOW_OVERRUN = "window_overrun"
 _DETAILS_MAX = 64
+_ORDER_BYTES_MAX = links.PIECE_BYTES_MAX + 64
 
 
 def main(cell: Any) -> None:
@@ -31,7 +31,10 @@ def main(cell: Any) -> None:
     link = socket.socket(fileno=cell.link_fd)
     channel = _await_peer(cell, contract)
     cell.seal()
-    Gate(contract, judge.Judge(contract, types), channel, link).serve()
+    gate = Gate(contract, judge.Judge(contract, types), channel, link)
+    if contract.partition != wire.WORLD:
+        gate.await_ready()
+    gate.serve()
 
 
 def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
@@ -62,37 +65,58 @@ class Gate:
         self._was_lost = False
         self._batches: dict[int, list[bytes]] = {}
         self._bytes = 0
+        self._pieces: list[bytes] = []
         self._refusals: dict[tuple[int, str, str], tuple[str, int]] = {}
+
+    def await_ready(self) -> None:
+        """Let the partition's code begin: it may import and prepare, but send nothing before its first window."""
+        ended_by = self._gather(0, links.START_BUDGET_MS / 1000)
+        if self._batches:
+            self._batches.clear()
+            ended_by = judge.BAD_SEQUENCE
+        self._report(links.READY_FRAME, is_last=True, ended_by=ended_by)
 
     def serve(self) -> None:
         """One window after another, until the monitor closes the link."""
+        # One buffer for all orders: a fresh one of that size for each would be mapped and unmapped every time.
+        buffer = memoryview(bytearray(_ORDER_BYTES_MAX))
         while True:
-            request = self._link.recv(16 << 20)
-            if not request:
+            length = self._link.recv_into(buffer)
+            if not length:
                 return
-            order = self._orders.decode_loosely(request)
+            order = self._orders.decode_loosely(buffer[:length])
+            self._pieces.append(order.opened)
+            if not order.is_last:
+                continue
             self._mind.open_window(order.frame, was_lost=self._was_lost)
             ended_by = self._window(order)
-            self._was_lost = ended_by == WINDOW_OVERRUN
+            self._was_lost = ended_by == judge.WINDOW_OVERRUN
             self._report(order.frame, is_last=True, ended_by=ended_by)
 
     def _window(self, order: links.Open) -> str:
         """Pass the inputs on and judge the outputs. Returns the event that ended the window early, or nothing."""
-        channel, receive = self._channel, self._channel.recv
+        opened = order.opened if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
         try:
-            channel.send(order.opened, zmq.NOBLOCK)
+            self._channel.send(opened, zmq.NOBLOCK)
         except zmq.Again:
-            return WINDOW_OVERRUN  # the partition does not read: it has lost this window
-        deadline = time.monotonic() + self._budget_s
-        channel.rcvtimeo = int(self._budget_s * 1000) + 1
-        mind = self._mind.judge
+            return judge.WINDOW_OVERRUN  # the partition does not read: it has lost this window
+        return self._gather(order.frame, self._budget_s)
+
+    def _gather(self, frame: int, budget_s: float) -> str:
+        """Judge what comes until the window is closed. Returns the event that ended it early, or nothing."""
+        receive, mind = self._channel.recv, self._mind.judge
+        deadline = time.monotonic() + budget_s
+        self._channel.rcvtimeo = int(budget_s * 1000) + 1
         while True:
             try:
                 verdict = mind(receive())
             except zmq.Again:
-                return WINDOW_OVERRUN
+                return judge.WINDOW_OVERRUN
             if type(verdict) is judge.Admitted:
-                self._admit(order.frame, verdict)
+                self._admit(frame, verdict)
+            elif type(verdict) is judge.Run:
+                self._admit_run(frame, verdict)
             elif type(verdict) is judge.Closed:
                 return ""
             elif type(verdict) is judge.Refused:
@@ -100,11 +124,26 @@ class Gate:
                 if fatal:
                     return fatal
             if time.monotonic() > deadline:
-                return WINDOW_OVERRUN
+                return judge.WINDOW_OVERRUN
 
     def _admit(self, frame: int, admitted: judge.Admitted) -> None:
+        if len(admitted.payload) > links.REPORT_BYTES_MAX:  # only while the size wall is off
+            self._refuse(
+                judge.Refused(
+                    admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"
+                )
+            )
+            return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
-        self._bytes += len(admitted.payload) + 8
+        self._count_bytes(frame, len(admitted.payload) + 8)
+
+    def _admit_run(self, frame: int, run: judge.Run) -> None:
+        self._batches.setdefault(run.port, []).extend(run.payloads)
+        self._count_bytes(frame, sum(map(len, run.payloads)) + 8)
+
+    def _count_bytes(self, frame: int, size: int) -> None:
+        """Report in between when the next report would become too large."""
+        self._bytes += size
         if self._bytes > links.REPORT_BYTES_MAX // 2:
             self._report(frame, is_last=False, ended_by="")
 
@@ -121,7 +160,8 @@ class Gate:
 
     def _report(self, frame: int, *, is_last: bool, ended_by: str) -> None:
         batches = tuple(
-            links.Batch(port, len(payloads), codec.join_batch(payloads)) for port, payloads in self._batches.items()
+            links.Batch(port, len(payloads), codec.join_batch(payloads))
+            for port, payloads in self._batches.items()
         )
         refusals = tuple(
             links.Refusal(port, event, reason, detail, count)

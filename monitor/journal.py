@@ -8,6 +8,7 @@ Nothing of the wall clock or the host goes in: two runs of one (design, seed, fa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -41,8 +42,9 @@ class Header(_Record, frozen=True, tag="header"):
 
 
 class Admitted(_Record, frozen=True):
-    """Messages that became visible to their readers in the next frame."""
+    """Messages that became visible to their readers in the next frame, and whose channel they came over."""
 
+    sender: str
     port: int
     count: int
     messages: bytes
@@ -112,8 +114,11 @@ class Writer:
         """Create the file. Raises ``JournalLost``."""
         self.chain = GENESIS
         self._path = path
+        self._size = 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
             self._write(MAGIC)
         except OSError as error:
             raise JournalLost(f"{path}: {error.strerror}") from None
@@ -121,16 +126,26 @@ class Writer:
     def append(self, entry: Entry) -> None:
         """Add one record. Raises ``JournalLost``; what was written before stays readable."""
         payload = codec.encode(entry)
-        self.chain = hashlib.sha256(self.chain + payload).digest()
-        self._write(len(payload).to_bytes(4, "big") + payload + self.chain)
+        chain = hashlib.sha256(self.chain + payload).digest()
+        self._write(len(payload).to_bytes(4, "big") + payload + chain)
+        self.chain = chain
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            try:
+        try:
+            while view:
                 view = view[os.write(self._file, view) :]
-            except OSError as error:
-                raise JournalLost(f"{self._path}: {error.strerror}") from None
+        except OSError as error:
+            self._cut_back()
+            raise JournalLost(f"{self._path}: {error.strerror}") from None
+        self._size += len(data)
+
+    def _cut_back(self) -> None:
+        """Take half a record away: it would hide whatever can still be written after it."""
+        with contextlib.suppress(
+            OSError
+        ):  # a file that cannot be shortened either is read up to the torn record
+            os.ftruncate(self._file, self._size)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,7 +175,9 @@ def read(path: Path) -> Reading:
     for index, (payload, stored, end) in enumerate(_records(content)):
         chain = hashlib.sha256(chain + payload).digest()
         if chain != stored:
-            raise JournalBroken(f"{path}: record {index} (byte {position}) does not fit the chain: it was changed")
+            raise JournalBroken(
+                f"{path}: record {index} (byte {position}) does not fit the chain: it was changed"
+            )
         try:
             entries.append(_READER.decode(payload))
         except Exception as error:

@@ -11,6 +11,8 @@ over. The rules, in the order in which they are tried:
 6. ``rate``       the port's messages of this frame are within its contract
 7. ``schema``, ``range``, ``canonical``   the payload is the one canonical encoding of a value of the port's type
 
+A batch goes through the same rules as its messages would one by one, but stands or falls as one.
+
 A refusal names the event it stands for and a reason. Whoever asked acts on it; nothing here does.
 """
 
@@ -28,7 +30,12 @@ BAD_SEQUENCE = "bad_sequence"
 SPOOFED_SENDER = "spoofed_sender"
 RATE_EXCEEDED = "rate_exceeded"
 REJECTIONS_EXCEEDED = "rejections_exceeded"
+WINDOW_OVERRUN = "window_overrun"
 GATE_LIED = "gate_lied"
+#: The events that a gate may report.
+EVENTS = frozenset(
+    (BAD_MESSAGE, BAD_SEQUENCE, SPOOFED_SENDER, RATE_EXCEEDED, REJECTIONS_EXCEEDED, WINDOW_OVERRUN)
+)
 
 
 class Admitted(NamedTuple):
@@ -36,6 +43,13 @@ class Admitted(NamedTuple):
 
     port: int
     payload: bytes
+
+
+class Run(NamedTuple):
+    """The messages of a batch to pass on, all on ``port``, in their canonical bytes and in order."""
+
+    port: int
+    payloads: list[bytes]
 
 
 class Refused(NamedTuple):
@@ -51,36 +65,70 @@ class Closed(NamedTuple):
     """The partition has closed its window."""
 
 
-Verdict = Admitted | Refused | Closed
+Verdict = Admitted | Run | Refused | Closed
 _CLOSED = Closed()
+#: The walls behind rules 4 and 7: while they stand, a batch is read as one.
+_READING = frozenset(("size", "schema", "range", "canonical"))
 
 
 class _PortState:
-    __slots__ = ("contract", "decode", "messages", "refusals")
+    __slots__ = ("contract", "decode", "messages", "refusals", "split")
 
-    def __init__(self, contract: links.PortContract, decode: Any) -> None:
+    def __init__(
+        self, contract: links.PortContract, message_type: type[msgspec.Struct], walls: frozenset[str]
+    ) -> None:
         self.contract = contract
-        self.decode = decode
+        self.decode = reader(message_type, walls)
+        self.split = batch_reader(message_type, walls)
         self.messages = 0
         self.refusals = 0
 
 
 def reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
-    """A function from payload to canonical payload that raises ``codec.Refused``, as strict as ``walls``."""
+    """A function from payload to the bytes to pass on that raises ``codec.Refused``, as strict as ``walls``.
+
+    Without ``canonical`` the sender's own bytes go on, as a forwarder would do that decodes and checks but does not
+    encode again.
+    """
     if "schema" not in walls:
-        return _any_message
+        return _any_reencoded if "canonical" in walls else _any_whole
     loose = bounds.without_bounds(message_type) if "range" not in walls else message_type
     one = codec.Codec(loose)
     if "canonical" not in walls:
-        return lambda payload: codec.encode(one.decode_loosely(payload))
+        return lambda payload: (one.decode_loosely(payload), payload)[1]
     return lambda payload: (one.decode(payload), payload)[1]
 
 
-def _any_message(payload: bytes) -> bytes:
+def batch_reader(message_type: type[msgspec.Struct], walls: frozenset[str]) -> Any:
+    """As ``reader``, from the payload of a batch to the list of what to pass on."""
+    if walls >= _READING:
+        return codec.Codec(message_type).split_batch
+    decode = reader(message_type, walls)
+
+    def split(batch: bytes) -> list[bytes]:
+        try:
+            payloads = codec.split_any_batch(batch)
+        except Exception as error:
+            raise codec.Refused("schema", f"not an array of messages ({type(error).__name__})") from None
+        return [decode(payload) for payload in payloads]
+
+    return split
+
+
+def _any_reencoded(payload: bytes) -> bytes:
     try:
         return codec.encode_as_decoded(codec.decode_any(payload))
     except Exception as error:  # whatever the library raises on hostile bytes is a refusal
         raise codec.Refused("schema", f"not MessagePack ({type(error).__name__})") from None
+
+
+def _any_whole(payload: bytes) -> bytes:
+    """One MessagePack value of any kind, its insides unread; without that much the link's framing would break."""
+    try:
+        codec.skip_one(payload)
+    except Exception as error:
+        raise codec.Refused("schema", f"not one MessagePack value ({type(error).__name__})") from None
+    return payload
 
 
 class Judge:
@@ -91,23 +139,29 @@ class Judge:
         self._partition = contract.partition
         self._epoch = contract.epoch
         self._ports = {
-            port.number: _PortState(port, reader(message_types[port.message], self._walls)) for port in contract.ports
+            port.number: _PortState(port, message_types[port.message], self._walls) for port in contract.ports
         }
         own = [port for port in contract.ports if port.owner == contract.partition]
         self._own = frozenset(port.number for port in own)
-        self._message_bytes_max = wire.HEADER_BYTES + max((port.bytes_max for port in own), default=0)
+        self._message_bytes_max = wire.HEADER_BYTES + max(
+            (links.payload_bytes_max(port) for port in own), default=0
+        )
         self._strays_max = max((port.rejections_max for port in own), default=0)
         self._strays = 0
         self._frame = 0
         self._sequence = 0
-        self._lost_frame = -1
+        self._lost_since: int | None = None
 
     def open_window(self, frame: int, *, was_lost: bool = False) -> None:
         """Start a frame: the counters of messages and refusals begin again.
 
-        ``was_lost`` says that the window before was taken away: its late messages are dropped without blame.
+        ``was_lost`` says that the window before was taken away: its late messages, and those of the lost windows
+        right before it, are dropped without blame.
         """
-        self._lost_frame = self._frame if was_lost else -1
+        if not was_lost:
+            self._lost_since = None
+        elif self._lost_since is None:
+            self._lost_since = self._frame
         self._frame = frame
         self._strays = 0
         for state in self._ports.values():
@@ -124,7 +178,7 @@ class Judge:
         source, number, epoch, frame, sequence = wire.HEADER.unpack_from(message)
         if source != self._partition and "stamp" in walls:
             return Refused(0, SPOOFED_SENDER, "stamp", f"claims to be partition {source}")
-        if frame == self._lost_frame and epoch == self._epoch:
+        if self._lost_since is not None and self._lost_since <= frame < self._frame and epoch == self._epoch:
             self._sequence = sequence + 1
             return Refused(0, "", "late", f"of the lost window of frame {frame}")
         if "sequence" in walls and (epoch, frame, sequence) != (self._epoch, self._frame, self._sequence):
@@ -132,10 +186,13 @@ class Judge:
         self._sequence += 1
         if number == wire.PORT_CLOSE and len(message) == wire.HEADER_BYTES:
             return _CLOSED
+        is_batch = number >= wire.BATCH
+        number &= ~wire.BATCH
         state = self._ports.get(number)
         if state is None or (number not in self._own and "route" in walls):
             return Refused(0, BAD_MESSAGE, "route", f"port {number} is no output port of this partition")
-        return self._judge_payload(state, message[wire.HEADER_BYTES :])
+        judge_payload = self._judge_batch if is_batch else self._judge_payload
+        return judge_payload(state, message[wire.HEADER_BYTES :])
 
     def _judge_payload(self, state: _PortState, payload: bytes) -> Verdict:
         contract = state.contract
@@ -150,6 +207,29 @@ class Judge:
             return Admitted(contract.number, state.decode(payload))
         except codec.Refused as refusal:
             return Refused(contract.number, BAD_MESSAGE, refusal.reason, refusal.detail)
+
+    def _judge_batch(self, state: _PortState, batch: bytes) -> Verdict:
+        contract, walls = state.contract, self._walls
+        if contract.messages_max <= wire.SINGLES_MAX and "rate" in walls:
+            detail = f"a batch on a port for at most {contract.messages_max} messages of a frame"
+            return Refused(contract.number, RATE_EXCEEDED, "rate", detail)
+        if len(batch) > wire.BATCH_BYTES_MAX and "size" in walls:
+            detail = f"{len(batch)} bytes in a batch, at most {wire.BATCH_BYTES_MAX}"
+            return Refused(contract.number, BAD_MESSAGE, "size", detail)
+        try:
+            payloads = state.split(batch)
+        except codec.Refused as refusal:
+            state.messages += 1
+            return Refused(contract.number, BAD_MESSAGE, refusal.reason, refusal.detail)
+        largest = max(map(len, payloads), default=0)
+        if largest > contract.bytes_max and "size" in walls:
+            detail = f"{largest} bytes, at most {contract.bytes_max}"
+            return Refused(contract.number, BAD_MESSAGE, "size", detail)
+        state.messages += len(payloads)
+        if state.messages > contract.messages_max and "rate" in walls:
+            detail = f"message {state.messages} of a frame, at most {contract.messages_max}"
+            return Refused(contract.number, RATE_EXCEEDED, "rate", detail)
+        return Run(contract.number, payloads)
 
     def _out_of_line(self, epoch: int, frame: int, sequence: int) -> Refused:
         if epoch != self._epoch:
@@ -184,6 +264,8 @@ class Recheck:
 
         ``messages_before`` is how many messages of this port the gate has handed over in this frame already.
         """
+        if batch.count < 1:
+            return f"a batch of {batch.count} messages on port {batch.port}"
         if "recheck" not in self._walls:
             return "" if batch.port in self._all else f"port {batch.port} does not exist"
         contract = self._own.get(batch.port)

@@ -27,13 +27,15 @@ LAUNCH_TIMEOUT_S = 20.0
 _FIRST_UID = 64_000
 #: What a gate may use. Its address space also holds the interpreter (see sandbox.limits).
 GATE_LIMITS = Limits(
-    memory_bytes_max=96 << 20,
+    memory_bytes_max=32 << 20,
     processes_max=1,
     files_max=32,
     scratch_bytes_max=0,
     cpu_ms_per_frame_max=0,
     log_bytes_per_frame_max=4096,
 )
+#: The budget of a window while the ``window`` wall is off.
+NO_BUDGET_MS = 60_000
 _HANDSHAKE_BYTES = 256
 _PIPE_BYTES = 1 << 16
 
@@ -88,7 +90,9 @@ class Launch:
 
     def descriptors(self) -> tuple[int, ...]:
         """What to poll while waiting."""
-        return tuple(n.fileno() for n in (self._gate.nascent, self._process and self._process) if n is not None)
+        return tuple(
+            n.fileno() for n in (self._gate.nascent, self._process and self._process) if n is not None
+        )
 
     def poll(self) -> None:
         """Read what has come in and take the next step. Never blocks."""
@@ -97,7 +101,9 @@ class Launch:
         if self._process is not None:
             self._process.pump()
         if time.monotonic() - self.started_s > LAUNCH_TIMEOUT_S:
-            self.failure = self.failure or f"{self.partition}: it was not ready within {LAUNCH_TIMEOUT_S:.0f} s"
+            self.failure = (
+                self.failure or f"{self.partition}: it was not ready within {LAUNCH_TIMEOUT_S:.0f} s"
+            )
         if not self.failure:
             self._note_failure(gate, self._gate.log)
             if self._process is not None:
@@ -107,7 +113,7 @@ class Launch:
         if "bound" in gate.stages and not self.is_bound:
             self.is_bound = True
             if self.partition != WORLD:
-                self._process, log, group = self._warden._start_partition(self.partition, self.epoch)
+                self._process, log, group = self._warden._start_partition(self.partition)
                 self._pieces["partition"] = (log, group)
         waiting_for = [gate] if self.partition == WORLD else [gate, self._process]
         self.is_ready = all(n is not None and "sealed" in n.stages for n in waiting_for)
@@ -118,7 +124,9 @@ class Launch:
 
     def findings(self) -> list[str]:
         """The inventory of both processes: differences between the declared and the live."""
-        found = self._warden._inventory("gate", f"gate of {self.partition}", self._gate.nascent, self._gate.limits)
+        found = self._warden._inventory(
+            "gate", f"gate of {self.partition}", self._gate.nascent, self._gate.limits
+        )
         if self._process is not None:
             limits = self._warden.design.partition(self.partition).limits
             found += self._warden._inventory("partition", self.partition, self._process, limits)
@@ -133,7 +141,9 @@ class Launch:
             self._process.go()
             log, group = self._pieces["partition"]
             process = Process(self.partition, self._process.pid, self._process.pidfd, log, group)
-        gate_process = Process(f"gate of {self.partition}", gate.pid, gate.pidfd, self._gate.log, self._gate.group)
+        gate_process = Process(
+            f"gate of {self.partition}", gate.pid, gate.pidfd, self._gate.log, self._gate.group
+        )
         return Life(self.partition, self.epoch, gate_process, self._gate.link, process)
 
     def abandon(self) -> None:
@@ -166,7 +176,7 @@ def _last_line(log: int) -> str:
         lines = os.read(log, _PIPE_BYTES).decode("ascii", "replace").strip().splitlines()
     except BlockingIOError:
         return ""
-    import sys; print("\n".join(lines), file=sys.stderr); return f" ({lines[-1][:200]})" if lines else ""
+    return f" ({lines[-1][:200]})" if lines else ""
 
 
 def _bury(pidfd: int, group: cgroups.Group | None) -> None:
@@ -211,6 +221,7 @@ class Warden:
         self._is_root = os.geteuid() == 0
         self._staging = run_folder / "root"
         self._staging.mkdir(mode=0o711, exist_ok=True)
+        cgroups.sweep()
 
     # -- starting ---------------------------------------------------------------------------------------------
 
@@ -220,14 +231,21 @@ class Warden:
 
     def contract(self, name: str, epoch: int) -> links.GateContract:
         """What the gate of a partition (or of the world) enforces in one life."""
-        number, own = self._number(name), self.design.ports_of(name)
+        number = self._number(name)
         fatal: list[str] = []
         if name != WORLD:
             health = self.design.partition(name).health
-            fatal = [event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)]
+            fatal = [
+                event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)
+            ]
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
-        largest = max((p.bytes_max for p in own if p.is_output), default=0) + wire.HEADER_BYTES
+        if "window" not in self.walls:
+            budget_ms = NO_BUDGET_MS
+        largest = (
+            max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0)
+            + wire.HEADER_BYTES
+        )
         largest = max(largest, _HANDSHAKE_BYTES)  # libzmq applies its limit to the handshake's commands, too
         return links.GateContract(
             partition=number,
@@ -244,7 +262,9 @@ class Warden:
 
     def _hello(self, name: str, number: int, epoch: int) -> wire.Hello:
         cards = tuple(
-            wire.PortCard(p.number, p.name, p.is_output, p.kind.value == "sampling", p.freshness_frames, p.message)
+            wire.PortCard(
+                p.number, p.name, p.is_output, p.kind.value == "sampling", p.freshness_frames, p.message
+            )
             for p in self.design.ports_of(name)
         )
         return wire.Hello(number, epoch, self.design.frame_ms, cards)
@@ -278,7 +298,7 @@ class Warden:
             link_theirs.close()
         return _StartedGate(nascent, log, link_ours, group, GATE_LIMITS)
 
-    def _start_partition(self, name: str, epoch: int) -> tuple[Nascent, int, cgroups.Group | None]:
+    def _start_partition(self, name: str) -> tuple[Nascent, int, cgroups.Group | None]:
         partition = self.design.partition(name)
         group = self._group(f"p-{name}", self.walls, partition.limits)
         order = self._order(
@@ -291,7 +311,9 @@ class Warden:
             group,
             partition.limits,
         )
-        config = codec.encode((images.schemas_module(self._schemas), "recheck" in self.walls, self._configs.get(name, b"")))
+        config = codec.encode(
+            (images.schemas_module(self._schemas), "recheck" in self.walls, self._configs.get(name, b""))
+        )
         payload = images.sealed_file(self._images[name], "partitions.sdk.runner", self._entries[name], config)
         try:
             nascent, log = self._start(order, payload, payload)
@@ -346,7 +368,9 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(f"bulkhead-{os.getpid()}-{name}", wanted, memory, limits.processes_max + 3, 1.0)
+        return cgroups.Group(
+            f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0
+        )
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
@@ -361,6 +385,12 @@ class Warden:
         return [f"{what}: {line}" for line in inventory.differences(nascent.pid, expected)]
 
     # -- watching and ending ----------------------------------------------------------------------------------
+
+    def signal(self, life: Life) -> None:
+        """SIGKILL to all of a life, without waiting for its end."""
+        for process in (life.process, life.gate):
+            if process is not None:
+                signal_process(process.pidfd)
 
     def kill(self, life: Life) -> float:
         """Kill a life's partition, confirm that no member is left, then its gate. Returns the seconds it took.
@@ -396,7 +426,12 @@ class Warden:
 
 def _port_contract(port: Port, owner: int) -> links.PortContract:
     return links.PortContract(
-        port.number, owner, port.message, port.bytes_max, port.messages_per_frame_max, port.rejections_per_frame_max
+        port.number,
+        owner,
+        port.message,
+        port.bytes_max,
+        port.messages_per_frame_max,
+        port.rejections_per_frame_max,
     )
 
 

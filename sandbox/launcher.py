@@ -6,6 +6,7 @@ and its stages. The caller polls it; nothing here blocks but the start of the te
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -68,8 +69,9 @@ class Nascent:
                 self.failure = sign.why
 
     def go(self) -> None:
-        """Let the process run its own code, and close the way back."""
-        self.life.send(b"go")
+        """Let the process run its own code, and close the way back. If it died meanwhile, its pidfd will say so."""
+        with contextlib.suppress(OSError):
+            self.life.send(b"go")
         self.life.close()
 
     def abandon(self) -> None:

@@ -24,7 +24,8 @@ from ipc_schemas import codec, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
-_HIGH_FD = 100
+#: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
+_HIGH_FD = 40
 THREADS_TIMEOUT_S = 5.0
 #: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
 EXIT_MEMORY = 86
@@ -33,9 +34,9 @@ EXIT_CRASH = 70
 
 #: Standard extension modules that code may import once no new executable memory can be mapped.
 _PRELOADED = syscalls.names(
-    "_bisect _bz2 _contextvars _csv _datetime _decimal _elementtree _hashlib _heapq _json _lsprof _pickle "
-    "_posixshmem _queue _random _sha1 _sha2 _sha256 _sha512 _socket _ssl _statistics _struct _zoneinfo array "
-    "binascii cmath fcntl grp math mmap resource select unicodedata zlib"
+    "_bisect _contextvars _csv _datetime _decimal _heapq _json _pickle _queue _random _sha1 _sha2 _sha256 "
+    "_sha512 _socket _statistics _struct _zoneinfo array binascii fcntl math mmap resource select unicodedata "
+    "zlib"
 )
 _PRELOADED_PURE = syscalls.names(
     "encodings.ascii encodings.latin_1 dataclasses enum traceback typing collections functools json base64"
@@ -68,7 +69,6 @@ def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -
         if sync.recv(1) != b"a":
             os._exit(1)
         sync.close()
-        linux.die_with_parent()
         linux.set_name(order.name)
         _place_descriptors(descriptors, frozenset(order.walls))
         if order.role != "gate":
@@ -133,10 +133,10 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     # The rules name folders that the process's own user may not be able to reach.
     rules = _landlock(order, image_root, is_gate=is_gate) if "landlock" in walls else -1
     identity.become(walls, order.outer_uid, is_root)
-    # A change of user clears the tie to the parent. One that died in between never sends "go".
-    linux.die_with_parent()
     identity.drop_privileges(walls)
-    # A change of user closes the process; the inventory reads /proc/PID. Closed again before partition code.
+    # A change of user clears the tie to the parent (one that died in between never sends "go") and closes the
+    # process, whose /proc/PID the inventory reads; it is closed again before partition code.
+    linux.die_with_parent()
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     # The partition, another user, must be able to connect to the gate's socket.
     os.umask(0 if is_gate else 0o077)

@@ -9,7 +9,7 @@ process, so that the monitor sees SIGSYS and knows.
 from __future__ import annotations
 
 import errno
-import tempfile
+import os
 from functools import cache
 
 import pyseccomp
@@ -88,7 +88,7 @@ def _base() -> pyseccomp.SyscallFilter:
 
 
 def _compiled(program: pyseccomp.SyscallFilter) -> bytes:
-    with tempfile.TemporaryFile() as out:
+    with open(os.memfd_create("filter"), "w+b") as out:
         program.export_bpf(out)
         out.seek(0)
         return out.read()

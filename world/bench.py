@@ -93,8 +93,11 @@ def load_world(design: Design, seed: int, patient: int) -> Any:
     source, _, name = design.world.entry.partition(":")
     try:
         if source.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(f"bulkhead_world_{design.name}", design.folder / source)
-            assert spec is not None and spec.loader is not None
+            spec = importlib.util.spec_from_file_location(
+                f"bulkhead_world_{design.name}", design.folder / source
+            )
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module
             spec.loader.exec_module(module)

@@ -6,6 +6,8 @@ it saw, stamped with the end of that time. So the device sees it in frame k+1 as
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from ipc_schemas import codec
 from ipc_schemas.insulin_pump import ActivityHint, MealAnnouncement, TargetRequest
 from ipc_schemas.prescription import Prescription, SafetyLimits, TargetBounds
@@ -51,7 +53,15 @@ class InsulinWorld:
 
     def configs(self) -> dict[str, bytes]:
         """What partitions may be configured with, by the names that device.toml uses."""
-        return {"prescription": codec.encode(prescription(self.settings, self.clinician.public_key))}
+        return {
+            "prescription": codec.encode(
+                prescription(self.settings, self.clinician.public_key, self._record())
+            )
+        }
+
+    def _record(self) -> bytes:
+        """The patient's identity, a canary: the mark and 24 characters that depend on seed and patient."""
+        return b"CANARY-" + sha256(f"{self.seed}/{self.patient_index}".encode()).hexdigest()[:24].encode()
 
     def frame(self, window: Window) -> None:
         """One frame. Raises ``ValueError`` when frames are left out or repeated."""
@@ -143,7 +153,7 @@ class InsulinWorld:
         window.send("wearable", ActivityHint(at_min=now, steps_per_min=sum(steps) / FRAME_MIN))
 
 
-def prescription(settings: Settings, clinician_key: bytes) -> Prescription:
+def prescription(settings: Settings, clinician_key: bytes, patient_record: bytes = b"") -> Prescription:
     """What a clinician would write for a patient with these settings.
 
     The largest insulin on board covers 90 g of carbohydrate on top of a moderate correction.
@@ -160,6 +170,7 @@ def prescription(settings: Settings, clinician_key: bytes) -> Prescription:
         suspend_below_mg_dl=TARGET_LOW_MG_DL - 0.5 * (TARGET_LOW_MG_DL - 40.0),
     )
     return Prescription(
+        patient_record=patient_record,
         basal_profile_u_per_h=basal,
         carb_ratio_g_per_u=settings.carb_ratio_g_per_u,
         correction_mg_dl_per_u=settings.correction_mg_dl_per_u,

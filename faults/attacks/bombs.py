@@ -28,7 +28,7 @@ def _hold(parameters: Parameters, usual_s: float) -> None:
     time.sleep(min(float(parameters.get("hold_s", usual_s)), HOLD_S_MAX))
 
 
-def forks(foothold: Foothold, parameters: Parameters) -> Report:
+def forks(_foothold: Foothold, parameters: Parameters) -> Report:
     """K16: ``count`` (64) children that end by themselves after ``seconds`` (2)."""
     count = min(int(parameters.get("count", CHILDREN_MAX)), CHILDREN_MAX)
     seconds = min(float(parameters.get("seconds", 2.0)), CHILD_S_MAX)
@@ -51,17 +51,16 @@ def forks(foothold: Foothold, parameters: Parameters) -> Report:
     return {"children": born, "note": note}
 
 
-def anonymous_memory(foothold: Foothold, parameters: Parameters) -> Report:
-    """K17: anonymous memory, every page touched. ``bytes`` (600 MB)."""
-    size = min(int(parameters.get("bytes", MEMORY_BYTES_MAX)), MEMORY_BYTES_MAX)
+def anonymous_memory(_foothold: Foothold, parameters: Parameters) -> Report:
+    """K17: anonymous memory, every page really taken. ``bytes`` (595 MB)."""
+    size = min(int(parameters.get("bytes", 595_000_000)), MEMORY_BYTES_MAX)
     held: list[mmap.mmap] = []
+    taken = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     total, note = 0, ""
     try:
         while total < size:
             step = min(_STEP_BYTES, size - total)
-            block = mmap.mmap(-1, step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            held.append(block)
-            block.write(b"\xa5" * step)
+            held.append(mmap.mmap(-1, step, flags=taken))
             total += step
     except (OSError, MemoryError) as error:
         note = f"{type(error).__name__}: {error}"
@@ -71,9 +70,9 @@ def anonymous_memory(foothold: Foothold, parameters: Parameters) -> Report:
     return {"bytes": total, "note": note}
 
 
-def memfd(foothold: Foothold, parameters: Parameters) -> Report:
-    """K18: memory in a file that has no name and no limit of its own. ``bytes`` (400 MB)."""
-    size = min(int(parameters.get("bytes", 400_000_000)), MEMORY_BYTES_MAX)
+def memfd(_foothold: Foothold, parameters: Parameters) -> Report:
+    """K18: memory in a file that has no name and no limit of its own. ``bytes`` (300 MB)."""
+    size = min(int(parameters.get("bytes", 300_000_000)), MEMORY_BYTES_MAX)
     fd = os.memfd_create("bomb")
     total, note = 0, ""
     try:
@@ -87,7 +86,7 @@ def memfd(foothold: Foothold, parameters: Parameters) -> Report:
     return {"bytes": total, "note": note}
 
 
-def descriptors_and_files(foothold: Foothold, parameters: Parameters) -> Report:
+def descriptors_and_files(_foothold: Foothold, parameters: Parameters) -> Report:
     """K19: as many open descriptors as it can get (``count`` 1024), and a file of ``bytes`` (8 MiB).
 
     The file is called ``token`` and is taken away again.

@@ -21,8 +21,8 @@ def forged_command(at_min: int) -> PumpCommand:
     return PumpCommand(FORGED_COMMAND_ID, at_min, 0.0, 25.0, 5)
 
 
-def replay(foothold: Foothold, parameters: Parameters) -> Report:
-    """C14: captured messages of earlier frames once more, in their old headers, then in fresh frames' old sequence."""
+def replay(foothold: Foothold, _parameters: Parameters) -> Report:
+    """C14: captured messages of earlier frames again: first in their old headers, then in this frame's."""
     old = [seen for seen in foothold.captured if seen.header.frame < foothold.window.frame]
     sent = 0
     for seen in old[-REPLAYS_MAX:]:
@@ -49,7 +49,7 @@ def spoofed_sender(foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def wrong_direction(foothold: Foothold, parameters: Parameters) -> Report:
-    """C18: in its own name, to ports it may not send to: the pump's command port, and its own input ``status``."""
+    """C18: in its own name, a dose to ports it may not send to, its own input ``status`` among them."""
     at_min = int(foothold.window.time_min)
     payload = codec.encode(forged_command(at_min))
     ports = [int(parameters["therapy_pump_command_port"]), int(parameters["world_pump_command_port"])]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import stat
 import sys
 import time
 import warnings
@@ -36,7 +35,7 @@ def _status_of(child: int) -> int | None:
         return None
 
 
-def io_uring(foothold: Foothold, parameters: Parameters) -> Report:
+def io_uring(_foothold: Foothold, parameters: Parameters) -> Report:
     """K09: an io_uring: file and network operations that no system-call filter sees."""
     try:
         import ctypes
@@ -53,7 +52,7 @@ def io_uring(foothold: Foothold, parameters: Parameters) -> Report:
     return {"ring": True}
 
 
-def user_namespace(foothold: Foothold, parameters: Parameters) -> Report:
+def user_namespace(_foothold: Foothold, parameters: Parameters) -> Report:
     """K10: a child with a user and mount namespace of its own, root in it, that mounts a file system."""
     try:
         import ctypes
@@ -75,7 +74,7 @@ def user_namespace(foothold: Foothold, parameters: Parameters) -> Report:
     return {"status": _status_of(child)}
 
 
-def exec_dropped(foothold: Foothold, parameters: Parameters) -> Report:
+def exec_dropped(_foothold: Foothold, parameters: Parameters) -> Report:
     """K24: write a program, run it: in a child, or, where none can be had, in place of this process.
 
     The program is called ``token``, does nothing for a moment, and ends.
@@ -113,7 +112,6 @@ def _drop(name: str, text: str) -> str:
             fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o700)
             os.write(fd, text.encode())
             os.close(fd)
-            os.chmod(path, stat.S_IRWXU)
             return path
     return ""
 

@@ -7,11 +7,12 @@ import struct
 from faults.implant import victim
 from faults.implant.foothold import Foothold, Parameters, Report
 
-#: What the attacker makes of the settings in force: every one of them lets therapy give more insulin. In order of
-#: importance: where two settings have the same value, the first one's new value is written.
+#: What the attacker makes of the settings in force: every one of them lets therapy give more insulin. In
+#: order of importance: where two settings have the same value, the first one's new value is written.
 OVERDOSE = {
     "insulin_on_board_max_u": 50.0,
     "basal_max_u_per_h": 35.0,
+    "basal_profile_u_per_h": 12.0,
     "correction_mg_dl_per_u": 2.0,
     "carb_ratio_g_per_u": 2.0,
     "target_mg_dl": 80.0,

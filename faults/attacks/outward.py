@@ -36,7 +36,10 @@ def egress(foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def abstract_socket(foothold: Foothold, parameters: Parameters) -> Report:
-    """K08: to a Unix socket that lives in no file system, so that no file permission guards it. ``abstract_name``."""
+    """K08: to a Unix socket that lives in no file system, so that no file permission guards it.
+
+    ``abstract_name``.
+    """
     note = f"EGRESS K08 frame={foothold.window.frame} abstract\n".encode()
     report: Report = {}
     name = "\0" + str(parameters["abstract_name"])
@@ -44,8 +47,8 @@ def abstract_socket(foothold: Foothold, parameters: Parameters) -> Report:
     return report
 
 
-def shared_memory_file(foothold: Foothold, parameters: Parameters) -> Report:
-    """K06: a file of ``bytes`` (1 MiB) called ``token`` in the memory that all processes share; taken away again."""
+def shared_memory_file(_foothold: Foothold, parameters: Parameters) -> Report:
+    """K06: a file of ``bytes`` (1 MiB) called ``token`` in memory that all share; taken away again."""
     path = f"/dev/shm/{parameters['token']}"
     size = min(int(parameters.get("bytes", 1 << 20)), SHM_BYTES_MAX)
     try:

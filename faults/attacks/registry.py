@@ -38,6 +38,10 @@ _FUNCTIONS = {
     "F02": "stall:hang",
 }
 
+#: Attacks whose message takes the place of the honest one of that port and frame, to stay within the port's
+#: rate.
+REPLACES = {"C06": "activity", "C07": "activity", "C08": "activity", "C10": "activity"}
+
 #: The attacks that exist as code, by the catalogue's ids.
 BUILT = frozenset(_FUNCTIONS)
 

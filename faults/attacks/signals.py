@@ -13,8 +13,11 @@ from faults.implant.foothold import Foothold, Parameters, Report
 STOP_S_MAX = 2.0
 
 
-def signal_victim(foothold: Foothold, parameters: Parameters) -> Report:
-    """K03: SIGKILL to therapy, or SIGSTOP for ``seconds`` (1.5). ``signal`` ("kill"), ``run_pid`` (required)."""
+def signal_victim(_foothold: Foothold, parameters: Parameters) -> Report:
+    """K03: SIGKILL to therapy, or SIGSTOP for ``seconds`` (1.5).
+
+    ``signal`` ("kill"), ``run_pid`` (required).
+    """
     search = victim.find(str(parameters.get("victim", "therapy")), int(parameters.get("run_pid", 0)))
     if not search.pids:
         os.kill(os.getpid(), 0)  # harmless, and enough to trip a filter
@@ -33,7 +36,7 @@ def signal_victim(foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def _continue_later(pids: tuple[int, ...], seconds: float) -> None:
-    """SIGCONT after ``seconds``, from a child, so that the frames go on meanwhile; from here if none can be had."""
+    """SIGCONT after ``seconds``, from a child, so that frames go on; from here if it cannot fork."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -52,7 +55,7 @@ def _continue_later(pids: tuple[int, ...], seconds: float) -> None:
         os._exit(0)
 
 
-def renice_victim(foothold: Foothold, parameters: Parameters) -> Report:
+def renice_victim(_foothold: Foothold, parameters: Parameters) -> Report:
     """K21: the lowest priority for therapy, so that it misses its windows. ``run_pid`` (required)."""
     search = victim.find(str(parameters.get("victim", "therapy")), int(parameters.get("run_pid", 0)))
     if not search.pids:

@@ -9,7 +9,7 @@ from faults.implant.foothold import Foothold, Parameters, Report
 HANG_S_MAX = 3.0
 
 
-def hang(foothold: Foothold, parameters: Parameters) -> Report:
+def hang(_foothold: Foothold, parameters: Parameters) -> Report:
     """F02: spins and does not close its window. ``seconds`` (3)."""
     until_s = time.monotonic() + min(float(parameters.get("seconds", HANG_S_MAX)), HANG_S_MAX)
     turns = 0

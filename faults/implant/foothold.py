@@ -1,7 +1,7 @@
 """What code inside a partition can lay its hands on, without being given anything.
 
-The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds the
-socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
+The SDK hands partition code no socket. But it is one process and one interpreter: whoever runs in it finds
+the socket among the interpreter's own objects. ``find`` does so by walking the garbage collector's list.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import socket
 import stat
 import time
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ LOOT_PREFIX = b"LOOT:"
 LOOT_BYTES_MAX = 1_024
 #: Loot counts from here, so that it never collides with the sequence numbers of honest uploads.
 LOOT_SEQUENCE = 0x4C00_0000
-_REPORT_CHARS_MAX = 600
+_REPORT_CHARS_MAX = 300
 _NUMBER_OF_FDS_LOOKED_AT = 256
 
 
@@ -126,11 +127,21 @@ def raw_stream_fds() -> list[int]:
     found = []
     for fd in range(3, _NUMBER_OF_FDS_LOOKED_AT):
         try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                found.append(fd)
+            is_socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
         except OSError:
             continue  # not open
+        if is_socket and _may_be_stream(fd):
+            found.append(fd)
     return found
+
+
+def _may_be_stream(fd: int) -> bool:
+    """False for a socket that is known not to be a byte stream. A filter may keep us from asking."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as twin:
+            return twin.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    except OSError:
+        return True
 
 
 def say(attack_id: str, frame: int, report: Report | None = None) -> None:

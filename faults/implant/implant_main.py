@@ -1,8 +1,8 @@
 """The entry of a compromised transfer partition: the benign one, and an attack in each scheduled frame.
 
-This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign code
-runs first in every window and is not changed. What an attack leaves behind of the process goes on being benign; a
-new life after a kill carries on with the frames that are still to come.
+This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign
+code runs first in every window and is not changed. What an attack leaves behind of the process goes on being
+benign; a new life after a kill carries on with the frames that are still to come.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _Benign: Any = importlib.import_module("main").Transfer
 
 
 class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is the image's own, known at run time
-    """Transfer with an implant. ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``."""
+    """Transfer with an implant.
+
+    ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``.
+    """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -32,6 +35,7 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
             self._plan.setdefault(int(entry["frame"]), []).append(entry)
         self._captured: list[footholds.Captured] = []
         self._settings: Any = None
+        self._honest_emit: Any = None
         self._found: footholds.Foothold | None = None
 
     def window(self, window: Window) -> None:
@@ -41,12 +45,14 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
         self._found.window = window
         self._overhear(window, self._found)
         super().window(window)
+        window._emit = self._honest_emit
         for entry in self._plan.pop(window.frame, ()):
             self._strike(entry, self._found)
 
     def _overhear(self, window: Window, found: footholds.Foothold) -> None:
         """Keep what the benign code sends, and the last therapy settings that it was given."""
         honest = window._emit
+        held_back = self._held_back(window.frame, found)
 
         def emit(port: int, payload: bytes) -> None:
             own = found.hello.partition if found.hello else 0
@@ -55,9 +61,11 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
             if len(self._captured) >= footholds.CAPTURED_MAX:
                 del self._captured[0]
             self._captured.append(footholds.Captured(header, payload))
-            honest(port, payload)
+            if port not in held_back:
+                honest(port, payload)
 
         window._emit = emit
+        self._honest_emit = honest
         if found.hello is not None and any(card.name == "settings" for card in found.hello.ports):
             sample = window.latest("settings")
             if sample is not None:
@@ -65,13 +73,17 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
         found.captured = self._captured
         found.settings = self._settings
 
+    def _held_back(self, frame: int, found: footholds.Foothold) -> frozenset[int]:
+        """Ports whose honest message this frame's attack replaces with its own."""
+        names = {registry.REPLACES.get(str(entry["id"])) for entry in self._plan.get(frame, ())}
+        cards = found.hello.ports if found.hello else ()
+        return frozenset(card.number for card in cards if card.is_output and card.name in names)
+
     def _strike(self, entry: dict[str, Any], found: footholds.Foothold) -> None:
         attack_id = str(entry["id"])
         footholds.say(attack_id, found.window.frame)
         try:
             report = registry.attack(attack_id)(found, dict(entry.get("parameters", {})))
-        except (
-            Exception
-        ) as error:  # an attack that fails must not end the partition: the next one is due later
+        except Exception as error:  # a failed attack must not end the partition: the next one is due later
             report = {"error": f"{type(error).__name__}: {error}"}
         footholds.say(attack_id, found.window.frame, report)

@@ -65,12 +65,15 @@ def write(pid: int, address: int, data: bytes) -> int:
 
 
 def knock() -> None:
-    """The same system call with nothing to read, on this process itself: harmless, and enough to trip a filter."""
+    """The same system call on this process itself, with nothing to read: enough to trip a filter."""
     _libc.process_vm_readv(os.getpid(), None, 0, None, 0, 0)
 
 
 def chunks(pid: int) -> Iterator[tuple[int, bytes]]:
-    """The process's data, as (address, bytes), by ``process_vm_readv``. Raises ``OSError`` when nothing can be read."""
+    """The process's data, as (address, bytes), by ``process_vm_readv``.
+
+    Raises ``OSError`` when nothing can be read.
+    """
     total, last_error, got_any = 0, None, False
     for region in regions(pid):
         for start in range(region.start, region.end, CHUNK_BYTES):

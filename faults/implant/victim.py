@@ -9,7 +9,10 @@ _ANCESTORS_MAX = 64
 
 
 class Search(NamedTuple):
-    """``pids`` may be attacked. ``outside`` counts processes of that name that belong to no process of this run."""
+    """``pids`` may be attacked.
+
+    ``outside`` counts processes of that name that belong to no process of this run.
+    """
 
     pids: tuple[int, ...]
     outside: int

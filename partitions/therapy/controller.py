@@ -2,7 +2,7 @@
 
 Pure: values in, a ``Wish`` out. It may be wrong; ``limiter`` is what stands between it and the pump.
 
-    predicted(h) = G + CF ((COB(0) - COB(h)) / CR - (IOB(0) - IOB(h))) + momentum(h)
+    predicted(h) = G - CF (IOB(0) - IOB(h)) + rise(CF (COB(0) - COB(h)) / CR, momentum(h))
 
 Momentum is the part of the last quarter of an hour's change that insulin and carbohydrate do not explain; it
 fades out within an hour. Insulin wanted is what takes the lowest prediction to the target; a part goes as a
@@ -14,11 +14,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from carbs_on_board import CarbsOnBoard
-from insulin_on_board import HORIZONS_SLOTS, OnBoard
+from insulin_on_board import HORIZONS_SLOTS, OnBoard, add_up
 from ipc_schemas.prescription import Prescription
 
 #: Unexplained change fades linearly over an hour: 12 slots of weight 11/12, 10/12, .. 0 come to 5.5.
-_FADING = tuple(sum(max(0.0, 1.0 - slot / 12.0) for slot in range(1, ahead + 1)) for ahead in HORIZONS_SLOTS)
+_FADING = tuple(
+    add_up(max(0.0, 1.0 - slot / 12.0) for slot in range(1, ahead + 1)) for ahead in HORIZONS_SLOTS
+)
 MOMENTUM_MAX_MG_DL_PER_SLOT = 15.0
 MICRO_BOLUS_SHARE = 0.3
 MEAL_BOLUS_SHARE = 0.9
@@ -91,7 +93,7 @@ def decide(
     carbs_g: float,
     settings: Prescription,
 ) -> Wish:
-    """The next five minutes' doses. ``meal_g`` is announced and not yet bolused; ``carbs_g`` leaves it out."""
+    """Doses for five minutes. ``meal_g`` is announced and not yet bolused; ``carbs_g`` leaves it out."""
     profile = settings.basal_profile_u_per_h
     factor, ratio = settings.correction_mg_dl_per_u, settings.carb_ratio_g_per_u
     if meal_g > 0.0:

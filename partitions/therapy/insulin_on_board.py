@@ -11,9 +11,10 @@ is added from what was commanded, as if it were delivered in full.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from math import exp
-from operator import mul
+from operator import add, mul
 
 from ipc_schemas.insulin_pump import DeliveryLog
 
@@ -98,5 +99,10 @@ class OnBoard:
         return _dot(self._net_u, _ACTED_15_MIN)
 
 
+def add_up(values: Iterable[float]) -> float:
+    """Plain left-to-right addition. ``sum`` rounds otherwise from Python 3.12 on, and a dose must not."""
+    return reduce(add, values, 0.0)
+
+
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return float(sum(map(mul, a, b)))
+    return add_up(map(mul, a, b))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from insulin_on_board import SLOT_MIN
+from insulin_on_board import SLOT_MIN, add_up
 from ipc_schemas.insulin_pump import DeliveryLog, PumpCommand
 
 KEPT_SLOTS = 12
@@ -82,6 +82,6 @@ class Ledger:
     @property
     def is_mismatched(self) -> bool:
         """Whether half an hour's delivery is further from what was commanded than motor steps explain."""
-        planned = sum(slot.planned_u for slot in self._watched)
-        delivered = sum(slot.delivered_u for slot in self._watched)
+        planned = add_up(slot.planned_u for slot in self._watched)
+        delivered = add_up(slot.delivered_u for slot in self._watched)
         return abs(planned - delivered) > MISMATCH_U + MISMATCH_SHARE * planned

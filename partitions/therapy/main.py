@@ -16,7 +16,7 @@ from typing import NamedTuple
 from alarms import AlarmBook
 from carbs_on_board import CarbsOnBoard, Eaten
 from controller import Wish, decide, predict
-from insulin_on_board import OnBoard
+from insulin_on_board import OnBoard, add_up
 from ipc_schemas.codec import Codec
 from ipc_schemas.insulin_pump import (
     ActivityHint,
@@ -109,7 +109,7 @@ class Therapy(Partition):
             now_min,
             self.readings.judge(None if cgm is None else cgm.value, now_min),
             None if pump is None else pump.value,
-            None if log is None else log.value,
+            None if log is None or log.value.ends_at_min > now_min else log.value,
             hint.value if hint is not None and hint.is_fresh else None,
         )
 
@@ -134,7 +134,7 @@ class Therapy(Partition):
         settings, glucose = self.prescription, inputs.judged.glucose_mg_dl
         wish: Wish | None = None
         predicted = 100.0
-        waiting_g = sum(meal.carbs_g for meal in self._waiting)
+        waiting_g = add_up(meal.carbs_g for meal in self._waiting)
         if glucose is not None:
             change = inputs.judged.change_15_min_mg_dl
             prediction = predict(glucose, change, self.insulin, self.carbs, inputs.now_min, settings)

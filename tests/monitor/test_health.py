@@ -80,6 +80,7 @@ def test_restarts_are_counted_down_and_the_next_one_quarantines() -> None:
     assert (first.action, first.restarts_left) == (Action.RESTART, 1)
     assert (second.action, second.restarts_left) == (Action.RESTART, 0)
     assert (third.action, third.restarts_left) == (Action.QUARANTINE, 0)
+    assert first.reason == "bad_message in heart: restart, 1 left"
     assert third.reason == "bad_message in heart: its budget of 2 restarts within 10 frames is spent"
     assert judge.is_quarantined("heart")
     assert not judge.is_quarantined("radio")

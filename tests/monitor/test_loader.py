@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import loader
+from monitor import channels, loader, toml_table
 from monitor.design import WORLD, Design, DesignError, Event, OnStale, PortKind, SafetyClass
 from monitor.loader import load_design, load_schemas
 
@@ -73,7 +73,11 @@ def test_the_reference_design_is_read_as_written(folder: Path) -> None:
     assert (transfer.number, transfer.safety_class, transfer.is_networked) == (2, SafetyClass.A, True)
     assert therapy.image == folder.parent.parent / "partitions" / "therapy"
     assert therapy.limits.memory_bytes_max == 256 * 1024 * 1024
-    assert (therapy.packages, therapy.config, transfer.config) == (("cryptography",), "prescription", None)
+    assert (therapy.packages, therapy.config, transfer.config) == (
+        ("cryptography", "_cffi_backend"),
+        "prescription",
+        None,
+    )
     assert therapy.walls == WALLS
     assert set(therapy.health) == set(Event)
     assert design.window_of("transfer").offset_ms == 1_000
@@ -96,7 +100,7 @@ def test_an_input_inherits_its_channels_contract(folder: Path) -> None:
     edit(folder, "{ freshness_frames = 2, ", '{ freshness_frames = 2, on_stale = "hold", ')
     design = load_design(folder, WALLS)
     source, sink = design.port("transfer.activity"), design.port("therapy.activity")
-    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 1)
+    assert (sink.message, sink.bytes_max, sink.messages_per_frame_max) == ("ActivityHint", 48, 8)
     assert (sink.rejections_per_frame_max, sink.kind, sink.labels) == (4, PortKind.SAMPLING, source.labels)
     assert (source.is_output, sink.is_output) == (True, False)
     assert (sink.freshness_frames, sink.on_stale, sink.from_networked) == (2, OnStale.HOLD, True)
@@ -309,6 +313,34 @@ def test_each_mistake_gets_its_own_words(folder: Path, old: str, new: str, words
     sentence = refusal(folder)
     assert words in sentence
     assert sentence.startswith("device.toml: ")
+
+
+def test_the_bounds_themselves_are_allowed(folder: Path) -> None:
+    padding = "#" * toml_table.LINE_CHARS_MAX + "\n"
+    (folder / "device.toml").write_text(padding + PUMP_TOML)
+    load_design(folder, WALLS)
+    (folder / "device.toml").write_text("#" + padding + PUMP_TOML)
+    assert "line 1 has 1025 characters" in refusal(folder)
+    fill = ("#" * 99 + "\n") * 20_000
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: toml_table.FILE_BYTES_MAX])
+    load_design(folder, WALLS)
+    (folder / "device.toml").write_text((PUMP_TOML + fill)[: toml_table.FILE_BYTES_MAX + 1])
+    assert "holds more than 1048576 bytes" in refusal(folder)
+
+
+def test_sixty_characters_are_shown_whole_and_sixty_one_are_not(folder: Path) -> None:
+    edit(folder, 'name = "insulin_pump"', f'name = "{"P" * 60}"')
+    assert f'name = "{"P" * 60}": must be' in refusal(folder)
+    edit(folder, f'name = "{"P" * 60}"', f'name = "{"P" * 61}"')
+    assert f'name = "{"P" * 57}...": must be' in refusal(folder)
+
+
+def test_a_list_holds_sixty_four_names(folder: Path) -> None:
+    names = "".join(f'"package{number}",\n' for number in range(64))
+    edit(folder, "packages = []", f"packages = [\n{names}]")
+    assert len(load_design(folder, WALLS).partition("transfer").packages) == 64
+    edit(folder, '"package0",', '"package0", "one_more",')
+    assert "must be a list of at most 64 package names" in refusal(folder)
 
 
 def test_a_queue_that_no_link_could_carry_is_refused(folder: Path) -> None:
@@ -568,5 +600,5 @@ def test_any_bytes_in_the_file_are_a_design_or_refused(
 
 
 def test_the_limits_of_this_test_are_those_of_the_loader() -> None:
-    assert (loader.PARTITIONS_MAX, loader.PORTS_MAX, loader.PORTS_PER_PARTITION_MAX) == (64, 512, 128)
+    assert (loader.PARTITIONS_MAX, channels.PORTS_MAX, channels.PORTS_PER_PARTITION_MAX) == (64, 512, 128)
     assert WORLD == "world"

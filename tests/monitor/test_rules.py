@@ -119,7 +119,7 @@ def test_every_event_has_a_detector() -> None:
     [
         ({"from_networked": False}, "does not declare from_networked"),
         ({"messages_per_frame_max": 17}, "17 messages per frame are more than 16"),
-        ({"bytes_max": 4_097}, "4097 bytes per frame are more than 4096"),
+        ({"bytes_max": 4_097, "messages_per_frame_max": 1}, "4097 bytes per frame are more than 4096"),
         ({"rejections_per_frame_max": 65}, "65 rejections per frame are more than 64"),
         ({"labels": frozenset({"therapy_command"})}, "labelled therapy_command"),
     ],
@@ -131,6 +131,41 @@ def test_a_port_that_networked_data_reaches_must_be_narrow(
     assert [finding.rule for finding in found] == ["networked-reaches-class-c"]
     assert words in found[0].message
     assert found[0].path_text == "transfer.activity -> therapy.activity"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"messages_per_frame_max": 16},
+        {"bytes_max": 4_096, "messages_per_frame_max": 1},
+        {"rejections_per_frame_max": 64},
+    ],
+)
+def test_a_port_may_be_as_wide_as_narrow_allows(pump: Design, changes: dict[str, Any]) -> None:
+    assert findings(with_port(pump, "therapy.activity", **changes)) == []
+
+
+@pytest.mark.parametrize(("safety_class", "is_critical"), [(SafetyClass.B, True), (SafetyClass.C, False)])
+def test_neither_a_critical_nor_a_class_c_partition_is_networked(
+    pump: Design, safety_class: SafetyClass, is_critical: bool
+) -> None:
+    changed = with_partition(
+        pump, "therapy", safety_class=safety_class, is_critical=is_critical, is_networked=True
+    )
+    assert "critical-is-not-networked" in {finding.rule for finding in findings(changed)}
+
+
+def test_the_world_does_not_command_therapy(pump: Design) -> None:
+    found = findings(with_port(pump, "world.wearable", labels=frozenset({"therapy_command"})))
+    command = next(finding for finding in found if finding.rule == "command-ports-come-from-class-c")
+    assert command.path_text == "world.wearable -> transfer.wearable"
+    assert command.message == "the world sends ActivityHint, labelled therapy_command"
+
+
+def test_who_writes_only_to_lower_classes_may_go_without_a_policing_wall(pump: Design) -> None:
+    lowered = with_partition(pump, "therapy", safety_class=SafetyClass.B, walls=frozenset({"seccomp"}))
+    found = {finding.rule for finding in findings(with_partition(lowered, "transfer", walls=frozenset()))}
+    assert found == {"command-ports-come-from-class-c"}
 
 
 def test_an_unbounded_message_from_the_network_shows_the_path_into_class_c(pump: Design) -> None:
@@ -165,6 +200,39 @@ def test_a_class_c_partition_ends_the_path_of_networked_data(pump: Design) -> No
     assert paths == [
         ("transfer.target_request", "therapy.target_request", "therapy.watched", "watch.watched")
     ]
+
+
+# --- messages ---
+
+
+def test_a_type_that_two_ports_share_is_reported_once(pump: Design) -> None:
+    class Loose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        counter: int
+
+    schemas = load_schemas(pump)
+    module = type(schemas)("loose")
+    module.__dict__.update(schemas.__dict__, TargetRequest=Loose)
+    found = [finding.where for finding in check(pump, module) if finding.rule == "every-field-bounded"]
+    assert found == ["world.outside_requests"]
+
+
+def test_a_port_may_be_just_large_enough(pump: Design) -> None:
+    largest = encoded_bytes_max(insulin_pump.Alarm)
+    assert largest is not None
+    assert findings(with_port(pump, "therapy.alarm", bytes_max=largest)) == []
+    found = findings(with_port(pump, "therapy.alarm", bytes_max=largest - 1))
+    assert [finding.rule for finding in found] == ["message-fits-port"]
+
+
+def test_a_queue_may_hold_just_one_frame(pump: Design) -> None:
+    assert findings(with_port(pump, "world.alarm", depth=4)) == []
+    assert [f.rule for f in findings(with_port(pump, "world.alarm", depth=3))] == ["queues-hold-a-frame"]
+
+
+def test_a_budget_may_be_just_finite(pump: Design) -> None:
+    for restarts_max, rules in ((11, []), (12, ["restart-budgets-are-finite"])):
+        budget = replace(pump.partition("therapy").restart, restarts_max=restarts_max)
+        assert [f.rule for f in findings(with_partition(pump, "therapy", restart=budget))] == rules
 
 
 # --- labels ---
@@ -264,6 +332,19 @@ def test_the_worlds_budget_fits_the_frame(pump: Design) -> None:
     assert [(finding.rule, finding.where) for finding in found] == [("windows-fit-the-frame", "world")]
 
 
+def test_the_worlds_budget_may_fill_the_frame(pump: Design) -> None:
+    assert findings(replace(pump, world=replace(pump.world, budget_ms=300_000))) == []
+
+
+@pytest.mark.parametrize(("safety_class", "is_critical"), [(SafetyClass.B, True), (SafetyClass.C, False)])
+def test_a_critical_or_class_c_partition_may_ask_for_the_safe_state(
+    pump: Design, safety_class: SafetyClass, is_critical: bool
+) -> None:
+    rows = pump.partition("therapy").health | {Event.GATE_LIED: Action.SAFE_STATE}
+    changed = with_partition(pump, "therapy", safety_class=safety_class, is_critical=is_critical, health=rows)
+    assert "safe-state-is-critical-only" not in {finding.rule for finding in findings(changed)}
+
+
 def test_two_windows_of_one_partition_are_found(pump: Design) -> None:
     again = replace(pump.windows[1], offset_ms=5_000)
     found = findings(replace(pump, windows=(*pump.windows, again)))
@@ -335,7 +416,19 @@ class Named(msgspec.Struct):
     name: str
 
 
-@pytest.mark.parametrize("message_type", [Tree, Named])
+class Endless(msgspec.Struct):
+    items: tuple[bool, ...]
+
+
+class EndlessInside(msgspec.Struct):
+    items: Annotated[tuple[str, ...], msgspec.Meta(max_length=3)]
+
+
+class HalfBounded(msgspec.Struct):
+    number: Annotated[int, msgspec.Meta(ge=0)]
+
+
+@pytest.mark.parametrize("message_type", [Tree, Named, Endless, EndlessInside, HalfBounded])
 def test_an_unbounded_type_has_no_largest_encoding(message_type: type[msgspec.Struct]) -> None:
     assert encoded_bytes_max(message_type) is None
 
@@ -345,3 +438,21 @@ def test_an_unbounded_type_has_no_largest_encoding(message_type: type[msgspec.St
 def test_the_size_of_a_number_is_that_of_its_wider_bound(low: int, high: int) -> None:
     number = msgspec.defstruct("Number", [("n", Annotated[int, msgspec.Meta(ge=low, le=high)])])
     assert encoded_bytes_max(number) == max(len(codec.encode(number(n))) for n in (low, high))
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 63, 64, 16_383, 16_384])
+def test_the_size_of_a_text_is_exact_at_each_head(length: int) -> None:
+    text = msgspec.defstruct("Text", [("t", Annotated[str, msgspec.Meta(max_length=length)])])
+    assert encoded_bytes_max(text) == len(codec.encode(text("\U0001f9e1" * length)))
+
+
+@pytest.mark.parametrize("length", [0, 255, 256, 65_535, 65_536])
+def test_the_size_of_a_byte_string_is_exact_at_each_head(length: int) -> None:
+    raw = msgspec.defstruct("Raw", [("r", Annotated[bytes, msgspec.Meta(max_length=length)])])
+    assert encoded_bytes_max(raw) == len(codec.encode(raw(bytes(length))))
+
+
+@pytest.mark.parametrize("length", [0, 15, 16, 65_535, 65_536])
+def test_the_size_of_a_sequence_is_exact_at_each_head(length: int) -> None:
+    items = msgspec.defstruct("Items", [("i", Annotated[tuple[bool, ...], msgspec.Meta(max_length=length)])])
+    assert encoded_bytes_max(items) == len(codec.encode(items((True,) * length)))

@@ -1,12 +1,13 @@
 """The world and the partitions joined in one process: no walls, same ports, same one-frame latency.
 
 What a member sends in frame k is visible in frame k+1, whatever the order in which members run. Messages go
-through the real codec and the port table of the reference device.toml, so an out-of-schema message fails here
-as it would at a gate (the port then raises).
+through the real codec and the port table of the reference device.toml, so a message out of its schema, too
+large or too many fails here as it would at a gate.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import tomllib
@@ -48,14 +49,21 @@ def load_image(name: str) -> ModuleType:
     return module
 
 
+def image_module(image: str, name: str) -> Any:
+    """A neighbour of an image's ``main``, by its top-level name inside the image."""
+    load_image(image)
+    return importlib.import_module(name)
+
+
 class Line:
     """A member's ports: what is visible to it, and where its messages go."""
 
-    def __init__(self, cards: list[wire.PortCard]) -> None:
+    def __init__(self, cards: list[wire.PortCard], contracts: dict[int, tuple[int, int]]) -> None:
         hello = wire.Hello(partition=1, epoch=0, frame_ms=FRAME_MS, ports=tuple(cards))
         self.ports = Ports(hello, insulin_pump)
         self.visible: dict[int, tuple[int, list[bytes]]] = {}
         self.sent: list[tuple[int, bytes]] = []
+        self.contracts = contracts
         self.codecs = {card.number: Codec(getattr(insulin_pump, card.message)) for card in cards}
 
     def open(self, frame: int) -> Window:
@@ -70,8 +78,12 @@ class Line:
         return Window(self.ports, wire.WindowOpen(frame, tuple(deliveries)), self._emit)
 
     def _emit(self, number: int, payload: bytes) -> None:
+        """What a gate would check: type, bounds, size, and messages per frame."""
         self.codecs[number].decode(payload)
         self.sent.append((number, payload))
+        bytes_max, messages_max = self.contracts[number]
+        assert len(payload) <= bytes_max, (number, len(payload))
+        assert sum(port == number for port, _ in self.sent) <= messages_max, number
 
 
 class Coupled:
@@ -122,11 +134,19 @@ class Coupled:
             line.visible[port] = (self.frame, kept)
 
 
+def collect(device: Coupled, port: str) -> list[Any]:
+    """What is sent on one port from here on, as the list fills."""
+    found: list[Any] = []
+    device.spy = lambda _frame, name, message: found.append(message) if name == port else None
+    return found
+
+
 def _wire_up() -> tuple[dict[str, Line], dict[int, list[tuple[str, int]]], dict[int, str]]:
     text = (ROOT / "designs/insulin_pump/device.toml").read_text()
     cards: dict[str, list[wire.PortCard]] = {"world": [], "therapy": [], "transfer": []}
     routes: dict[int, list[tuple[str, int]]] = {}
     names: dict[int, str] = {}
+    contracts: dict[int, tuple[int, int]] = {}
     number = 0
     for channel in tomllib.loads(text)["channel"]:
         is_sampling = channel["kind"] == "sampling"
@@ -134,6 +154,7 @@ def _wire_up() -> tuple[dict[str, Line], dict[int, list[tuple[str, int]]], dict[
         owner, port = channel["from"].split(".")
         cards[owner].append(wire.PortCard(number, port, True, is_sampling, 0, channel["message"]))
         names[number] = channel["from"]
+        contracts[number] = (channel["bytes"], channel["messages_per_frame"])
         routes[source] = []
         for sink, options in channel["to"].items():
             number += 1
@@ -144,4 +165,4 @@ def _wire_up() -> tuple[dict[str, Line], dict[int, list[tuple[str, int]]], dict[
             )
             routes[source].append((owner, number))
         number += 1
-    return {name: Line(held) for name, held in cards.items()}, routes, names
+    return {name: Line(held, contracts) for name, held in cards.items()}, routes, names

@@ -35,7 +35,10 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "partitions/therapy": frozenset({"cryptography"}),
     "partitions/transfer": frozenset({"cryptography"}),
     "designs": frozenset({"msgspec", "cryptography"}),
+    # A design's own schemas are importable as design_schemas in its world and its images.
+    "examples": frozenset({"msgspec", "design_schemas"}),
     "world": frozenset({"msgspec", "cryptography"}),
+    "world/bench.py": frozenset({"zmq"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography", "multiprocessing_logging"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
     "console": frozenset({"msgspec", "click", "rich", "multiprocessing_logging"}),
@@ -159,7 +162,8 @@ def dead(everything: list[Source], other_texts: Mapping[Path, str]) -> list[str]
     """Modules that no other code imports and no other file names. Documentation does not count.
 
     A module is named where its dotted name or its path stands; beside it, where ``module:function`` does (a
-    register); and a module of an image where ``module:Class`` does (an entry point), or its bare file name.
+    register); a module of an image where ``module:Class`` does (an entry point), or its bare file name; and a program
+    where a neighbour has its file name in quotes.
     """
     spoken = {p: t for p, t in other_texts.items() if p.suffix != ".md" and p.name != "pyproject.toml"}
     complaints = []
@@ -176,6 +180,10 @@ def _names(path: Path, text: str, module: Source) -> bool:
     names = [re.escape(module.module), re.escape(str(module.path))]
     if path.parent == module.path.parent or module.image is not None:
         names.append(rf"{re.escape(module.path.stem)}:[A-Za-z]\w*")
+    if path.parent == module.path.parent.parent and path.suffix == ".py":
+        names.append(rf"{re.escape(module.path.stem)}:[A-Z]\w*")  # an image below the file that hands it out
+    if path.parent in (module.path.parent, module.path.parent.parent) and path.suffix == ".py":
+        names.append(rf'"{re.escape(module.path.name)}"')  # a program that a neighbour starts
     if module.image is not None:
         names.append(re.escape(module.path.name))
     return re.search(rf"(?<![\w./])({'|'.join(names)})(?!\w)", text) is not None

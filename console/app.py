@@ -1,0 +1,181 @@
+"""The command line: ``python run_device.py [VERB]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from console import VERSION, failures, jobs, options
+from console.output import Output
+
+_EPILOG = """\b
+Examples:
+  run_device.py                          the main job: a day under attack, judged
+  run_device.py --seed 7 --patient 3     another day, another patient
+  run_device.py run --days 2             two days, nobody attacks
+  run_device.py attack K01 C05@09:30     two attacks, judged
+  run_device.py check --design DIR       does this design keep the rules?
+\b
+Exit status: 0 it held, 1 it did not, 2 it was refused, 130 it was interrupted.
+"""
+_RUN_EPILOG = """\b
+Examples:
+  run_device.py run                                    one day on the virtual clock
+  run_device.py run --attack K01@08:30 --attack C05    two attacks
+  run_device.py run --attack K01 --without all --twin  what the attack does to a patient
+  run_device.py run --clock 60x --days 0.05            on a clock 60 times faster than real
+  run_device.py run --design examples/thermostat       another device
+"""
+_ATTACK_EPILOG = """\b
+Examples:
+  run_device.py attack                 list all
+  run_device.py attack K01             reach into therapy's memory at 08:00
+  run_device.py attack C03 K16@09:30   two attacks in one day
+"""
+_CHECK_EPILOG = """\b
+Examples:
+  run_device.py check
+  run_device.py check --design my_device --json findings.json
+"""
+_PASSPORT_EPILOG = """\b
+Examples:
+  run_device.py passport
+  run_device.py passport --without seccomp,netns
+"""
+_VERIFY_EPILOG = """\b
+Example:
+  run_device.py --keep runs/today && run_device.py journal verify runs/today/attacked.bhj
+"""
+_SHOW_EPILOG = """\b
+Examples:
+  run_device.py journal show runs/today/attacked.bhj --frames 96-98
+  run_device.py journal show runs/today/attacked.bhj --port pump_command
+"""
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@options.common
+@options.patient
+@click.version_option(VERSION, prog_name="bulkhead")
+@click.pass_context
+def cli(context: click.Context, /, **given: Any) -> int:
+    """Emulate a partitioned medical device, attack it, and judge what reached the patient.
+
+    Without a verb this is the main job: check the design, print the passport, boot, one simulated day with
+    the networked partition taken over at 08:00, the same day replayed without the attacker, calm, and once
+    more with every wall left out; then one page of verdict.
+    """
+    if context.invoked_subcommand is None:
+        return _do(jobs.story, given)
+    for name in given:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            verb = context.invoked_subcommand
+            raise click.UsageError(f"options stand after the verb: {verb} --{name} VALUE", context)
+    return failures.HELD
+
+
+def _do(job: Callable[[Output, Mapping[str, Any]], int], given: Mapping[str, Any]) -> int:
+    with Output.open(given) as output:
+        return job(output, given)
+
+
+without_option = click.option(
+    "--without",
+    type=options.Walls(),
+    default="",
+    metavar="WALL[,WALL]|all",
+    help="Leave these walls out; the output is then labelled DEGRADED.",
+)
+
+
+@cli.command(epilog=_RUN_EPILOG)
+@options.common
+@options.patient
+@click.option(
+    "--clock", default="virtual", show_default=True, metavar="virtual|real|Nx", help="How fast, e.g. 60x."
+)
+@click.option(
+    "--attack", multiple=True, metavar="ID[@HH:MM]", help="Attack then (at 08:00 without a time); repeatable."
+)
+@without_option
+@click.option("--twin", is_flag=True, help="Run the unattacked twin too, and grade the harm against it.")
+def run(**given: Any) -> int:
+    """Run the device once, attacked or not, and show what happened. Nothing is judged but that it ran."""
+    return _do(jobs.run, given)
+
+
+@cli.command(epilog=_ATTACK_EPILOG)
+@click.argument("attacks", nargs=-1, metavar="[ID[@HH:MM]]...")
+@options.common
+@options.patient
+def attack(**given: Any) -> int:
+    """Try attacks and judge them: behind the walls, replayed, calm, and with every wall left out.
+
+    Without an ID: list the catalogue.
+    """
+    return _do(jobs.attack, given)
+
+
+@cli.command(epilog=_CHECK_EPILOG)
+@options.common
+def check(**given: Any) -> int:
+    """Check a design against the rules, and draw it. Status 1 when it breaks one."""
+    return _do(jobs.check, given)
+
+
+@cli.command(epilog=_PASSPORT_EPILOG)
+@options.common
+@without_option
+def passport(**given: Any) -> int:
+    """Probe this host, wall by wall. Status 1 when it lacks a wall that the design requires."""
+    return _do(jobs.passport, given)
+
+
+@cli.group()
+def journal() -> None:
+    """Check or read a journal that a run left with --keep."""
+
+
+_FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+
+
+@journal.command(epilog=_VERIFY_EPILOG)
+@_FILE
+@options.common
+def verify(**given: Any) -> int:
+    """Check the hash chain: every record, and whether the end is there. Status 1 when it is broken."""
+    return _do(jobs.journal_verify, given)
+
+
+@journal.command(epilog=_SHOW_EPILOG)
+@_FILE
+@options.common
+@click.option("--frames", metavar="A[-B]", help="Only these frames.")
+@click.option("--partition", metavar="NAME", help="Only what belongs to this partition.")
+@click.option("--port", metavar="PORT", help="Only messages of this port: cgm, or world.cgm.")
+def show(**given: Any) -> int:
+    """Show a journal's messages, refusals, rulings and lives, decoded."""
+    return _do(jobs.journal_show, given)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status and never raises."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    failures.listen_for_stops()
+
+    def command() -> int:
+        status = cli.main(arguments, prog_name="run_device.py", standalone_mode=False)
+        return status if isinstance(status, int) else failures.HELD
+
+    return failures.guarded(command)

@@ -1,0 +1,159 @@
+"""What ``check`` shows: the rules one by one, what breaks them, and a picture of the design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule as Line
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from monitor.design import WORLD, Design, Partition, Port, PortKind
+from monitor.rules import RULES, Finding
+
+
+def page(design: Design, findings: Sequence[Finding], width: int, *, is_ascii: bool = False) -> Group:
+    """Picture first, then rules, then what is wrong and what to do."""
+    return Group(
+        *_picture(design, width, is_ascii=is_ascii),
+        Text(),
+        Line("the rules", align="left", style="dim"),
+        rules_table(findings),
+        *_findings(findings),
+        Text(),
+        closing(design, findings),
+    )
+
+
+def closing(design: Design, findings: Sequence[Finding]) -> Text:
+    """One line: does it keep the rules?"""
+    broken = len({finding.rule for finding in findings})
+    if not findings:
+        return Text(f"{design.name} keeps all {len(RULES)} rules", style="bold green")
+    return Text(
+        f"{design.name} breaks {broken} of {len(RULES)} rules, in {len(findings)} place(s)", style="bold red"
+    )
+
+
+def rules_table(findings: Sequence[Finding]) -> Table:
+    """Every rule with pass or fail and its sentence; where it fails, with its source too."""
+    broken = {finding.rule for finding in findings}
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("rule")
+    for rule in RULES:
+        failed = rule.name in broken
+        verdict = Text("FAIL" if failed else "pass", style="bold red" if failed else "green")
+        text = Text(f"{rule.name}  ", style="bold").append(rule.statement, "default")
+        table.add_row(verdict, text.append(f"  [{rule.source}]", "dim") if failed else text)
+    return table
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    if not findings:
+        return
+    yield Text()
+    yield Line("what breaks them", align="left", style="dim")
+    for finding in findings:
+        yield Text(f"{finding.rule}, at {finding.where}", style="bold red")
+        yield Text(f"  {finding.message}")
+        if finding.path:
+            yield Text(f"  path: {finding.path_text}", style="yellow")
+        yield Text(f"  remedy: {finding.remedy}", style="green")
+
+
+# --- the picture ---
+
+
+def _picture(design: Design, width: int, *, is_ascii: bool) -> Iterator[RenderableType]:
+    yield Text(f"{design.name}, frame {_milliseconds(design.frame_ms)}", style="bold")
+    tree = Tree("", hide_root=True)
+    world = tree.add(
+        Text("world", style="bold").append(
+            f"  {design.world.entry}{_labels(design.world.cleared_for)}", "dim"
+        )
+    )
+    _add_ports(world, design, WORLD)
+    for partition in design.partitions:
+        _add_ports(tree.add(_partition(partition)), design, partition.name)
+    yield tree
+    yield Text()
+    yield from timeline(design, width, is_ascii=is_ascii)
+
+
+def _partition(partition: Partition) -> Text:
+    is_c = partition.safety_class == "C"
+    text = Text(partition.name, style="bold").append(
+        f"  class {partition.safety_class}", "red" if is_c else "default"
+    )
+    words = [
+        word
+        for word, holds in (("critical", partition.is_critical), ("networked", partition.is_networked))
+        if holds
+    ]
+    limits = partition.limits
+    words += [
+        f"{limits.memory_bytes_max >> 20} MB",
+        f"{limits.processes_max} process(es)",
+        f"{partition.restart.restarts_max} restarts in {partition.restart.within_frames} frames",
+        f"{len(partition.walls)} walls required",
+    ]
+    return text.append("  " + ", ".join(words), "default").append(_labels(partition.cleared_for), "dim")
+
+
+def _labels(cleared_for: frozenset[str]) -> str:
+    return f"  cleared for {', '.join(sorted(cleared_for))}" if cleared_for else ""
+
+
+def _add_ports(branch: Tree, design: Design, partition: str) -> None:
+    """The channels that leave a partition, with their ends and limits."""
+    for channel in design.channels:
+        source = design.port(channel.source)
+        if source.partition != partition:
+            continue
+        text = Text(f"{source.name} ", style="cyan").append("-> ").append(", ".join(channel.sinks), "cyan")
+        text.append(f"  {source.message}, {_limits(source)}", "dim")
+        if source.labels:
+            text.append(f"  [{', '.join(sorted(source.labels))}]", "magenta")
+        for sink in (design.port(name) for name in channel.sinks):
+            text.append(_sink(sink), "yellow" if sink.from_networked else "dim")
+        branch.add(text)
+
+
+def _limits(port: Port) -> str:
+    return f"{port.kind.value}, {port.messages_per_frame_max} x {port.bytes_max} B per frame"
+
+
+def _sink(port: Port) -> str:
+    words = []
+    if port.kind is PortKind.QUEUING:
+        words.append(f"depth {port.depth}")
+    elif port.freshness_frames:
+        words.append(f"fresh for {port.freshness_frames} frames")
+    if port.from_networked:
+        words.append("from networked")
+    return f"  ({', '.join(words)})" if words else ""
+
+
+def timeline(design: Design, width: int, *, is_ascii: bool = False) -> Iterator[Text]:
+    """The windows of a frame, drawn up to where the last one ends; what follows is slack."""
+    end_ms = max((w.offset_ms + w.budget_ms for w in design.windows), default=1)
+    name_width = max((len(w.partition) for w in design.windows), default=0)
+    room = max(width - name_width - 32, 10)
+    block, rest = ("#", ".") if is_ascii else ("█", "·")
+    for window in design.windows:
+        first = window.offset_ms * room // end_ms
+        length = max(window.budget_ms * room // end_ms, 1)
+        row = Text(f"{window.partition:<{name_width}} ", style="bold")
+        row.append(rest * first, "dim").append(block * length, "cyan")
+        row.append(rest * max(room - first - length, 0), "dim")
+        start, stop = _milliseconds(window.offset_ms), _milliseconds(window.offset_ms + window.budget_ms)
+        yield row.append(f" {start} to {stop}", "default")
+    slack_ms = design.frame_ms - end_ms
+    yield Text(f"then {_milliseconds(max(slack_ms, 0))} of slack until the next frame", style="dim")
+
+
+def _milliseconds(value: int) -> str:
+    return f"{value} ms" if value < 1_000 else f"{value / 1_000:g} s"

@@ -1,0 +1,230 @@
+"""What each verb that runs the device does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from console import (
+    VERSION,
+    as_json,
+    catalogue_page,
+    design_page,
+    failures,
+    journal_page,
+    passport_page,
+    run_page,
+    verdict_page,
+)
+from console.failures import Refused
+from console.options import frames_of, kept_in, schedule_of
+from console.output import Output
+from console.scene import STORY_RUNS, Subject
+from console.views import view_for
+from evidence import harm
+from evidence import story as stories
+from faults import catalogue, experiment
+from faults.catalogue import Injection
+from faults.experiment import ATTACKED
+from monitor import journal, rules
+from monitor.design import Design
+from monitor.loader import load_design, load_schemas
+from sandbox import walls
+from world.bench import Plan, load_world
+
+#: What one run by itself is called.
+SINGLE_RUN = "run"
+TWIN_RUN = "twin"
+#: An attack needs this long before the end of the run to show its effect.
+SETTLING_MIN = 60
+
+
+def story(output: Output, given: Mapping[str, Any]) -> int:
+    """The main job. Raises what ``console.failures`` turns into sentences."""
+    design = attackable(given)
+    frames = frames_of(design, given["days"])
+    minutes = design.frame_ms / 60_000
+    schedule = [one for one in catalogue.default_schedule() if one.frame + SETTLING_MIN / minutes <= frames]
+    if not schedule:
+        raise Refused(
+            "the takeover is at 08:00, and the run ends before it could show; use --days 0.5 or more"
+        )
+    return tell(output, given, design, frames, catalogue.with_spans(schedule), "story")
+
+
+def attackable(given: Mapping[str, Any]) -> Design:
+    """The design, if the attacks of the catalogue can be tried on it.
+
+    Raises ``Refused`` and ``DesignError``.
+    """
+    design = sound_design(given["design"])
+    if all(partition.name != ATTACKED for partition in design.partitions):
+        raise Refused(
+            f"{design.name} has no partition called {ATTACKED}, which is what the attacks take over; "
+            "the verbs check and run take any design"
+        )
+    if not hasattr(load_world(design, given["seed"], given["patient"]), "truth"):
+        raise Refused(
+            f"the world of {design.name} tells no true glucose, so harm cannot be graded; use the verb run"
+        )
+    return design
+
+
+def sound_design(folder: Path) -> Design:
+    """The design, if it keeps the rules. Raises ``DesignError`` and ``Refused``."""
+    design = load_design(folder, walls.ALL)
+    findings = rules.check(design, load_schemas(design))
+    if findings:
+        first = findings[0]
+        raise Refused(
+            f"{design.name} breaks {len(findings)} rule(s), first {first.rule}: {first.message}; "
+            f"{first.remedy} (the verb check shows all)"
+        )
+    return design
+
+
+def tell(
+    output: Output,
+    given: Mapping[str, Any],
+    design: Design,
+    frames: int,
+    schedule: Sequence[Injection],
+    verb: str,
+) -> int:
+    """Four runs of one day, watched and judged."""
+    keep = kept_in(given["keep"], stories.RUNS)
+    output.show(opening(design, passport_page.stamps(design, frozenset())))
+    plan = Plan(given["design"], frames, given["seed"], given["patient"], accept_degraded=given["degraded"])
+    subject = Subject(design, plan.patient, plan.seed, frames, len(schedule))
+    with view_for(output.console, subject, STORY_RUNS, is_quiet=output.is_quiet, is_paced=True) as view:
+        found = stories.tell(plan, schedule, view.begin, keep, needs_harm=verb == "story")
+    status = failures.HELD if found.held else failures.NOT_HELD
+    output.show(
+        verdict_page.page(
+            found, output.page_width, is_ascii=output.is_ascii, has_colour=output.has_colour, keep=keep
+        )
+    )
+    output.verdict(verdict_page.in_one_line(found))
+    output.write_json(as_json.story(found, verb, status))
+    return status
+
+
+def opening(design: Design, stamps: Sequence[passport_page.Stamp]) -> Group:
+    """Before anything is switched on: the design is sound, and this is what the host enforces."""
+    name = Text(f"Bulkhead {VERSION}  ", style="bold")
+    return Group(
+        name.append_text(design_page.closing(design, ())),
+        passport_page.summary(stamps),
+        Text(),
+    )
+
+
+def attack(output: Output, given: Mapping[str, Any]) -> int:
+    """Named attacks, judged; without names the catalogue."""
+    if not given["attacks"]:
+        output.show(catalogue_page.page())
+        output.verdict(catalogue_page.closing())
+        output.write_json(as_json.catalogue_object())
+        return failures.HELD
+    design = attackable(given)
+    frames = frames_of(design, given["days"])
+    schedule = schedule_of(given["attacks"], design, frames)
+    return tell(output, given, design, frames, schedule, "attack")
+
+
+def run(output: Output, given: Mapping[str, Any]) -> int:
+    """One run, attacked or not; with ``twin`` a second one, calm, against which harm is graded."""
+    design = attackable(given) if given["attack"] or given["twin"] else sound_design(given["design"])
+    frames = frames_of(design, given["days"])
+    schedule = schedule_of(given["attack"], design, frames)
+    keep = kept_in(given["keep"], (SINGLE_RUN,))
+    plan = Plan(
+        given["design"],
+        frames,
+        given["seed"],
+        given["patient"],
+        given["clock"],
+        given["without"],
+        accept_degraded=given["degraded"],
+    )
+    runs = {SINGLE_RUN: (_title(plan, schedule), 0.7 if given["twin"] else 1.0)}
+    if given["twin"]:
+        runs[TWIN_RUN] = ("the twin: the same patient and day, nobody attacks", 0.3)
+    subject = Subject(design, plan.patient, plan.seed, frames, len(schedule))
+    grade = None
+    with view_for(output.console, subject, runs, is_quiet=output.is_quiet) as view:
+        ears = view.begin(SINGLE_RUN, 1, len(runs))
+        found = experiment.run(plan, schedule, ears, keep / f"{SINGLE_RUN}.bhj" if keep else None)
+        if given["twin"]:
+            calm = replace(plan, clock="virtual", without=frozenset())
+            twin = experiment.run(calm, (), view.begin(TWIN_RUN, 2, len(runs)))
+            onset_min = min((one.frame for one in schedule), default=0) * design.frame_ms // 60_000
+            grade = harm.grade(found.world.truth(), twin.world.truth(), onset_min)
+    status = failures.NOT_HELD if stories.unfinished(found) else failures.HELD
+    output.show(run_page.page(found, grade, output.page_width, is_ascii=output.is_ascii, keep=keep))
+    output.verdict(run_page.closing(found))
+    output.write_json(as_json.run(found, grade, status))
+    return status
+
+
+def _title(plan: Plan, schedule: Sequence[Injection]) -> str:
+    who = f"attacked with {', '.join(one.attack_id for one in schedule)}" if schedule else "nobody attacks"
+    return f"{who}, clock {plan.clock}"
+
+
+def check(output: Output, given: Mapping[str, Any]) -> int:
+    """The design's rules, each with pass or fail."""
+    design = load_design(given["design"], walls.ALL)
+    findings = rules.check(design, load_schemas(design))
+    status = failures.NOT_HELD if findings else failures.HELD
+    output.show(design_page.page(design, findings, output.page_width, is_ascii=output.is_ascii))
+    output.verdict(design_page.closing(design, findings))
+    output.write_json(as_json.check(design, findings, status))
+    return status
+
+
+def passport(output: Output, given: Mapping[str, Any]) -> int:
+    """What this host enforces; status 1 when it lacks what the design requires."""
+    design = load_design(given["design"], walls.ALL)
+    stamps = passport_page.stamps(design, given["without"])
+    status = failures.NOT_HELD if passport_page.lacking(stamps) else failures.HELD
+    output.show(passport_page.page(stamps))
+    output.verdict(passport_page.sentence(stamps))
+    output.write_json(as_json.passport(stamps, status))
+    return status
+
+
+def journal_verify(output: Output, given: Mapping[str, Any]) -> int:
+    """Status 1 when the chain does not hold; a torn end is told, and holds up to there."""
+    path: Path = given["file"]
+    try:
+        reading = journal.read(path)
+    except journal.JournalBroken as broken:
+        line = Text(f"BROKEN  {journal_page.sanitised(str(broken))}", style="bold red")
+        output.show(line)
+        output.verdict(line)
+        output.write_json(as_json.journal_verify(path, None, str(broken), failures.NOT_HELD))
+        return failures.NOT_HELD
+    line = journal_page.verdict(path, reading)
+    output.show(Group(line, Text(f"chain {reading.chain}")))
+    output.verdict(line)
+    output.write_json(as_json.journal_verify(path, reading, "", failures.HELD))
+    return failures.HELD
+
+
+def journal_show(output: Output, given: Mapping[str, Any]) -> int:
+    """The journal's entries, decoded."""
+    reading = journal.read(given["file"])
+    wanted = journal_page.filter_of(given["frames"], given["partition"], given["port"], reading)
+    shown = list(journal_page.entries(reading, wanted))
+    if not output.is_quiet:
+        for entry in shown:
+            output.console.print(journal_page.row(entry), soft_wrap=True)
+    output.verdict(Text(f"{len(shown)} entries"))
+    output.write_json(as_json.journal_show(given["file"], reading, shown))
+    return failures.HELD

@@ -1,0 +1,196 @@
+"""Options that the verbs share, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from console.failures import Refused
+from faults import catalogue
+from faults.catalogue import Injection
+from monitor.design import Design
+from sandbox import walls
+
+DEFAULT_DESIGN = Path(__file__).resolve().parent.parent / "designs" / "insulin_pump"
+DAY_MS = 86_400_000
+#: What ``run`` does by default of a design whose frames are so short that a day would take hours.
+FRAMES_BY_DEFAULT_MAX = 3_000
+DAYS_MAX = 40.0
+SEED_MAX = 2**32 - 1
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Walls(click.ParamType[frozenset[str]]):
+    """``seccomp,netns`` or ``all``."""
+
+    name = "walls"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        """The named walls."""
+        if isinstance(value, frozenset):
+            return value
+        try:
+            return walls.parse_without(value)
+        except walls.UnknownWall as error:
+            self.fail(str(error), param, ctx)
+
+
+class Days(click.ParamType[float]):
+    """More than no time, at most ``DAYS_MAX`` days."""
+
+    name = "days"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of days."""
+        try:
+            days = float(value)
+        except ValueError:
+            days = math.nan
+        if not 0.0 < days <= DAYS_MAX:  # false for NaN as well
+            self.fail(f"{value!r} is not a number of days above 0 and up to {DAYS_MAX:g}", param, ctx)
+        return days
+
+
+class JsonFile:
+    """Where the JSON object goes: checked when the command starts, written whole when it ends.
+
+    A file appears under its name only when it is complete. Raises ``Refused`` when it cannot be written.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.is_stdout = name == "-"
+        self._path = Path(name)
+        self._draft: Path | None = None
+        if self.is_stdout:
+            return
+        if self._path.is_dir():
+            raise Refused(f"--json {name}: this is a folder; name a file")
+        if self._path.exists() and not self._path.is_file():
+            return  # a device or a pipe: written directly
+        try:
+            handle, draft = tempfile.mkstemp(prefix=".bulkhead-", suffix=".json", dir=self._path.parent)
+            os.close(handle)
+        except OSError as error:
+            raise Refused(
+                f"--json {name}: cannot be written: {error.strerror}; name a file in a folder that can"
+            ) from None
+        self._draft = Path(draft)
+
+    def write(self, text: str) -> None:
+        """Write it. Raises ``OSError``."""
+        if self.is_stdout:
+            click.echo(text)
+        elif self._draft is None:
+            self._path.write_text(text + "\n", encoding="utf-8")
+        else:
+            self._draft.write_text(text + "\n", encoding="utf-8")
+            self._draft.chmod(0o644)
+            self._draft.replace(self._path)
+            self._draft = None
+
+    def close(self) -> None:
+        """Leave nothing half-written behind."""
+        if self._draft is not None:
+            self._draft.unlink(missing_ok=True)
+            self._draft = None
+
+
+def common(function: F) -> F:
+    """``--design``, ``--seed``, ``--json`` and ``--quiet``."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="Print the verdict only, in one line."),
+        click.option(
+            "--json",
+            "json_file",
+            metavar="FILE",
+            help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, SEED_MAX),
+            default=1,
+            show_default=True,
+            help="What chance is drawn from.",
+        ),
+        click.option(
+            "--design",
+            type=click.Path(path_type=Path),
+            default=DEFAULT_DESIGN,
+            metavar="FOLDER",
+            help="The device: a folder with a device.toml.  [default: the insulin pump]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def patient(function: F) -> F:
+    """``--patient``, ``--days``, ``--degraded`` and ``--keep``: what is run, and how far one insists."""
+    for option in (
+        click.option(
+            "--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the journals there."
+        ),
+        click.option(
+            "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
+        ),
+        click.option(
+            "--days",
+            type=Days(),
+            default=None,
+            help="How long, in simulated days.  [default: 1]",
+        ),
+        click.option(
+            "--patient",
+            type=click.IntRange(0, 1_000_000),
+            default=0,
+            show_default=True,
+            help="Who of the cohort.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def frames_of(design: Design, days: float | None) -> int:
+    """How many frames to run; without ``days`` one day, but no more than ``FRAMES_BY_DEFAULT_MAX`` frames."""
+    if days is None:
+        return min(DAY_MS // design.frame_ms, FRAMES_BY_DEFAULT_MAX)
+    return max(round(days * DAY_MS / design.frame_ms), 1)
+
+
+def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Injection]:
+    """The attacks of ``--attack ID[@HH:MM]``. Raises ``Refused`` and ``UnknownAttack``."""
+    frame_minutes = max(design.frame_ms // 60_000, 1)
+    onset = catalogue.ONSET_FRAME * catalogue.FRAME_MINUTES // frame_minutes
+    schedule = []
+    for text in texts:
+        one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
+        if one.frame >= frames:
+            raise Refused(
+                f"{text}: the run ends before that; say earlier, as {one.attack_id}@00:30, or more --days"
+            )
+        schedule.append(one)
+    return catalogue.with_spans(schedule) if schedule else []
+
+
+def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:
+    """Make the folder for journals. Raises ``Refused`` when it cannot be, or holds such journals already."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"--keep {folder}: cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"--keep {folder}: cannot be written to; name another folder")
+    for name in names:
+        if (folder / f"{name}.bhj").exists():
+            raise Refused(f"--keep {folder}: {name}.bhj is there already; name another folder")
+    return folder

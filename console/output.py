@@ -1,0 +1,78 @@
+"""Where a command writes: people's text, and the JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from console.as_json import finite
+from console.options import JsonFile
+
+PIPE_WIDTH = 100
+PAGE_WIDTH_MAX = 110
+
+
+class Output:
+    """Text goes to standard output, or to standard error when that is where the JSON object goes."""
+
+    def __init__(self, json_file: JsonFile | None, *, is_quiet: bool) -> None:
+        self._json_file = json_file
+        self.is_quiet = is_quiet
+        self.console = Console(
+            stderr=bool(json_file and json_file.is_stdout), highlight=False, emoji=False, markup=False
+        )
+        if not self.console.is_terminal:
+            self.console.width = PIPE_WIDTH
+
+    @classmethod
+    @contextmanager
+    def open(cls, given: Mapping[str, Any]) -> Iterator[Output]:
+        """The output that ``--json`` and ``--quiet`` ask for. Raises ``Refused``."""
+        name = given.get("json_file")
+        json_file = JsonFile(name) if name else None
+        try:
+            yield cls(json_file, is_quiet=bool(given.get("quiet")))
+        finally:
+            if json_file is not None:
+                json_file.close()
+
+    @property
+    def page_width(self) -> int:
+        """How wide a page may be."""
+        return min(self.console.width, PAGE_WIDTH_MAX)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether the terminal cannot show more than ASCII."""
+        return self.console.options.ascii_only
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether colours come out."""
+        return self.console.color_system is not None and not self.console.no_color
+
+    def show(self, page: RenderableType) -> None:
+        """A page for people; nothing when quiet."""
+        if self.is_quiet:
+            return
+        if self.console.is_terminal:
+            self.console.print(page, width=self.page_width)
+            return
+        with self.console.capture() as captured:
+            self.console.print(page, width=self.page_width)
+        lines = (line.rstrip() for line in captured.get().split("\n"))
+        self.console.out("\n".join(lines), end="", highlight=False)
+
+    def verdict(self, line: RenderableType) -> None:
+        """The one line that even quiet prints."""
+        if self.is_quiet:
+            self.console.print(line, soft_wrap=True)
+
+    def write_json(self, found: Mapping[str, Any]) -> None:
+        """The JSON object, if it was asked for. Raises ``OSError``."""
+        if self._json_file is not None:
+            self._json_file.write(json.dumps(finite(found), indent=2, allow_nan=False, ensure_ascii=True))

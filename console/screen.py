@@ -1,0 +1,162 @@
+"""The live screen as a function of the scene: header, glucose curve, insulin, and what happens."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from console import plot, telling
+from console.scene import Scene
+from console.telling import Line
+from world.truth import Truth
+
+WIDTH_MIN, HEIGHT_MIN = 50, 18
+SLOT_MIN = 5
+GLUCOSE_LOW, GLUCOSE_HIGH = 20.0, 280.0
+TARGET_BAND = (70.0, 180.0)
+WALLED_STYLE, OPEN_STYLE, LOW_STYLE = "cyan", "bright_red", "bold red"
+_STYLES = {
+    "attack": "bold yellow",
+    "wall": "green",
+    "life": "cyan",
+    "bad": "bold red",
+    "device": "bold",
+    "log": "dim",
+    "patient": "default",
+}
+_MARKS = {"attack": "▶", "wall": "■", "life": "↻", "bad": "✖", "device": "●", "log": " ", "patient": "♥"}
+#: Only measures words; never writes.
+_WRAPPER = Console(width=200)
+_ASCII_MARKS = {
+    "attack": ">",
+    "wall": "#",
+    "life": "+",
+    "bad": "x",
+    "device": "*",
+    "log": " ",
+    "patient": "~",
+}
+
+
+def is_big_enough(width: int, height: int) -> bool:
+    """Whether a live screen makes sense."""
+    return width >= WIDTH_MIN and height >= HEIGHT_MIN
+
+
+def screen(
+    scene: Scene, width: int, height: int, now_s: float, *, is_ascii: bool = False, is_paced: bool = False
+) -> Group:
+    """Everything, exactly ``height`` lines or fewer."""
+    parts: list[RenderableType] = [*_header(scene, width, now_s, is_ascii=is_ascii, is_paced=is_paced)]
+    used = len(parts)
+    if scene.truth is not None:
+        plot_height = min(max(height // 3, 6), 14)
+        parts += _patient(scene, width, plot_height, is_ascii=is_ascii)
+        used += plot_height + 5
+    parts.append(_events(scene, width, max(height - used, 3), is_ascii=is_ascii))
+    return Group(*parts)
+
+
+def _header(scene: Scene, width: int, now_s: float, *, is_ascii: bool, is_paced: bool) -> list[Text]:
+    subject = scene.subject
+    name = Text(" Bulkhead ", style="bold reverse")
+    name.append(f" {subject.design.name}", "bold")
+    name.append(f"  patient {subject.patient}  seed {subject.seed}")
+    if scene.degraded:
+        name.append(f"  {scene.degraded}", "bold yellow")
+    walls_line = Text(f" {scene.walls.sentence() if scene.walls else 'switching on ...'}", style="dim")
+    if is_paced:
+        walls_line.append("; paced for viewing")
+    total = len(scene.runs)
+    run = Text(f" {scene.clock} ", style="bold reverse" if scene.run_name != "open" else "bold white on red")
+    run.append(f" run {scene.run_number} of {total}: " if total > 1 else " ")
+    run.append(scene.title, "bold red" if scene.run_name == "open" else "bold")
+    if scene.attacks_begun:
+        run.append(f", attack {scene.attacks_begun} of {scene.subject.attacks}")
+    left_s = scene.seconds_left(now_s)
+    tail = f" {scene.share_done:4.0%}  {'' if left_s is None else f'{left_s:.0f} s left'}"
+    progress = Text(
+        " " + plot.bar(scene.share_done, max(width - len(tail) - 2, 4), is_ascii=is_ascii), style="cyan"
+    )
+    progress.append(tail, "default")
+    lines = [name, walls_line, run, progress]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def axes(points: int) -> plot.Axes:
+    """The glucose plot's axes for a run of ``points`` minutes."""
+    return plot.Axes(points, GLUCOSE_LOW, GLUCOSE_HIGH, TARGET_BAND, points / 60.0)
+
+
+def _patient(scene: Scene, width: int, plot_height: int, *, is_ascii: bool) -> list[RenderableType]:
+    """The curve and the doses in a frame (``plot_height`` + 4 lines), and a line of how the patient is."""
+    truth = scene.truth
+    assert truth is not None
+    minutes = scene.subject.frames * scene.subject.design.frame_ms // 60_000
+    is_open = scene.run_name == "open"
+    curves = []
+    if is_open and "attacked" in scene.truths:
+        curves.append(plot.Curve(scene.truths["attacked"].glucose_mg_dl, "dim cyan"))
+    curves.append(plot.Curve(truth.glucose_mg_dl, OPEN_STYLE if is_open else WALLED_STYLE, LOW_STYLE))
+    lines = plot.chart(curves, axes(max(minutes, 1)), width - 4, plot_height, is_ascii=is_ascii)
+    columns = max(width - 4 - plot.AXIS_CHARS, 4)
+    spark = plot.sparkline(truth.delivered_u, max(minutes // SLOT_MIN, 1), columns, is_ascii=is_ascii)
+    lines.append(Text("dose ", style="dim").append(spark, "magenta"))
+    title = "true glucose in mg/dL, dotted from 70 to 180; insulin doses below"
+    panel = Panel(Group(*lines), title=title, title_align="left", border_style="red" if is_open else "dim")
+    return [panel, _feeling(scene, truth, width)]
+
+
+def _is_suspended(scene: Scene) -> bool:
+    truth = scene.truth
+    return bool(
+        truth and truth.suspended_min and truth.suspended_min[-1] >= len(truth.glucose_mg_dl) - SLOT_MIN
+    )
+
+
+def _feeling(scene: Scene, truth: Truth, width: int) -> Text:
+    """How the patient is, what was delivered, and whether the pump still believes its commands."""
+    is_low = bool(truth.glucose_mg_dl) and truth.glucose_mg_dl[-1] < TARGET_BAND[0]
+    row = Text(f" {telling.patient_sentence(truth.glucose_mg_dl)}", style=LOW_STYLE if is_low else "bold")
+    row.append(f"   insulin {sum(truth.delivered_u):.1f} U   ", "dim")
+    if _is_suspended(scene):
+        row.append("pump suspended by its watchdog", "bold red")
+    else:
+        row.append("pump delivering", "dim")
+    row.truncate(width, overflow="ellipsis")
+    return row
+
+
+def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
+    room = max(height - 2, 1)
+    rows: list[Text] = []
+    for line in reversed(scene.lines):
+        rows = [*event_rows(line, scene.subject.design.frame_ms, width - 4, is_ascii=is_ascii), *rows]
+        if len(rows) >= room:
+            break
+    return Panel(
+        Group(*rows[-room:]), title="what happens", title_align="left", border_style="dim", height=height
+    )
+
+
+def event_rows(line: Line, frame_ms: int, width: int, *, is_ascii: bool = False) -> list[Text]:
+    """One line of the story, at most two rows; consequences are indented under their attack."""
+    marks = _ASCII_MARKS if is_ascii else _MARKS
+    is_head = line.kind in ("attack", "device")
+    lead = f"{telling.clock_text(line.frame, frame_ms):>5} " if is_head else " " * 6
+    row = Text(f"{lead}{marks[line.kind]} ", style=_STYLES[line.kind])
+    if line.attack_id and line.kind == "attack":
+        row.append(f"{line.attack_id} ")
+    room = max(width - len(row), 10)
+    words = Text(line.text, style=_STYLES[line.kind]).wrap(_WRAPPER, room)
+    rows = [row + words[0]] if words else [row]
+    if len(words) > 1:
+        second = words[1]
+        if len(words) > 2:
+            second.truncate(room - 1)
+            second.append("~" if is_ascii else "…")
+        rows.append(Text(" " * len(row)) + second)
+    return rows

@@ -1,0 +1,203 @@
+"""What happens, in plain words: the monitor's notes and the patient's state as lines that anyone can read.
+
+Pure: a note in, lines out. Text that comes from a partition is sanitised by the monitor and shortened here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from faults import catalogue
+from ipc_schemas import links
+from monitor.design import Event
+from sandbox import walls
+
+_BEGIN = re.compile(r"ATTACK (\w+) begin frame=(\d+)")
+_END = re.compile(r"ATTACK (\w+) end frame=(\d+) (.*)")
+_ERRNO = re.compile(r"\[Errno \d+\] ([A-Za-z ]+)")
+_LOG_CHARS_MAX = 160
+#: Reasons of a refusal that are not a wall's own name.
+_WALL_OF_REASON = {"epoch": "sequence", "frame": "sequence", "late": "window"}
+
+#: Who stops it, and what to say, by event. ``{who}`` is the partition, ``{detail}`` the monitor's words.
+_EVENTS: dict[Event, tuple[str, str]] = {
+    Event.BAD_MESSAGE: ("", "refused at the gate: {detail}"),
+    Event.BAD_SEQUENCE: ("sequence", "an old or reordered message is seen: {detail}"),
+    Event.SPOOFED_SENDER: ("stamp", "the sender is not who it claims to be: {detail}"),
+    Event.RATE_EXCEEDED: ("rate", "too many messages: {detail}"),
+    Event.REJECTIONS_EXCEEDED: ("rate", "too many refused messages: {detail}"),
+    Event.WINDOW_OVERRUN: ("window", "its time is up and nobody waits for it"),
+    Event.PARTITION_EXIT: ("", "{who} {detail}"),
+    Event.FORBIDDEN_SYSCALL: (
+        "seccomp",
+        "the kernel ends {who} at a call no honest program makes",
+    ),
+    Event.MEMORY_EXCEEDED: ("rlimits", "{who} ran out of the memory it was given"),
+    Event.CPU_EXCEEDED: ("window", "{who} used more processor time than it was given"),
+    Event.GATE_DIED: ("gate", "the confined process that reads its bytes died in everyone's place"),
+    Event.GATE_LIED: ("recheck", "the monitor's own check fails: {detail}"),
+    Event.LOG_FLOOD: ("window", "{who} wrote more log than its bound"),
+    Event.STALE_INPUT: ("", "{who} goes on without fresh input: {detail}"),
+}
+_ACTIONS = {
+    "note": "",
+    "drop": "; discarded",
+    "restart": "; it is killed and started afresh",
+    "quarantine": "; it stays off from now on",
+    "safe_state": "; the device goes to its safe state",
+}
+
+
+class Line(NamedTuple):
+    """One line of the story. ``kind``: attack, wall, life, bad, device, log or patient."""
+
+    frame: int
+    kind: str
+    text: str
+    attack_id: str = ""
+
+
+def lines_of(note: links.Note) -> list[Line]:
+    """What a note tells; nothing for notes that only machinery needs."""
+    match note.kind:
+        case "log":
+            return _log(note)
+        case "ruling":
+            return [_ruling(note)]
+        case "up":
+            return _up(note)
+        case "killed":
+            took = f"{_number(note, 'kill_ms'):.1f} ms"
+            text = f"{note.partition} is gone {took} after the violation, none of it left"
+            return [Line(note.frame, "life", text)]
+        case "quarantine":
+            return [Line(note.frame, "bad", f"{note.partition} stays off from now on")]
+        case "overflow":
+            return [Line(note.frame, "log", note.text)]
+        case "booted":
+            seconds = _number(note, "boot_ms") / 1000
+            return [Line(0, "device", f"the device is up after {seconds:.1f} s: {note.text}")]
+        case "end":
+            kind = "bad" if note.facts.get("is_fault") else "device"
+            return [Line(note.frame, kind, f"the run ends: {note.text}")]
+        case _:
+            return []
+
+
+def _number(note: links.Note, fact: str) -> float:
+    value = note.facts.get(fact, 0.0)
+    return float(value) if isinstance(value, int | float | str) else 0.0
+
+
+def _log(note: links.Note) -> list[Line]:
+    begin = _BEGIN.search(note.text)
+    if begin:
+        plain = attack_sentence(begin[1])
+        return [Line(note.frame, "attack", plain, begin[1])]
+    end = _END.search(note.text)
+    if end:
+        said = _own_account(end[3])
+        return [Line(note.frame, "log", said, end[1])] if said else []
+    if note.text.startswith((" ", "Traceback")) or not note.text.strip():
+        return []
+    return [Line(note.frame, "log", f"{note.partition} writes: {note.text[:_LOG_CHARS_MAX]}")]
+
+
+def attack_sentence(attack_id: str) -> str:
+    """What an attack tries, for everyone."""
+    row = catalogue.rows().get(attack_id)
+    return (row.plain or row.attempt) if row else "an attack that the catalogue does not know"
+
+
+def _own_account(text: str) -> str:
+    """What the attacker says of its own attack. A system error means that the kernel said no."""
+    refused = _ERRNO.search(text)
+    if refused:
+        return f"the kernel says no: {refused[1].lower()}"
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(report, dict):
+        return ""
+    note = report.get("note")
+    if note:
+        return f"it gets nowhere: {str(note)[:_LOG_CHARS_MAX]}"
+    counts = [f"{k.replace('_', ' ')} {v}" for k, v in report.items() if isinstance(v, int | float) and v]
+    return f"by its own account: {', '.join(counts)}" if counts else ""
+
+
+def _ruling(note: links.Note) -> Line:
+    detail = str(note.facts.get("detail", ""))
+    action = str(note.facts.get("action", ""))
+    try:
+        wall, sentence = _EVENTS[Event(str(note.facts.get("event", "")))]
+    except ValueError:
+        return Line(note.frame, "bad", note.text)
+    reason, colon, rest = detail.partition(": ")
+    reason = _WALL_OF_REASON.get(reason, reason)
+    if colon and reason in walls.WALLS:
+        wall, detail = wall or reason, rest
+    text = sentence.format(who=note.partition, detail=detail) + _ACTIONS.get(action, "")
+    kind = "bad" if action in ("quarantine", "safe_state") else "wall"
+    return Line(note.frame, kind, f"{wall}: {text}" if wall else text)
+
+
+def _up(note: links.Note) -> list[Line]:
+    life = int(_number(note, "epoch"))
+    if life == 0:
+        return []
+    took = f"{_number(note, 'launch_ms'):.0f} ms"
+    text = f"{note.partition} is back after {took}, from its image (life {life + 1})"
+    return [Line(note.frame, "life", text)]
+
+
+# --- the patient ---
+
+_FEELINGS = (
+    (40.0, "is in grave danger"),
+    (54.0, "is confused and weak: very low"),
+    (70.0, "is shaky and sweating: low"),
+    (180.0, "feels well"),
+    (250.0, "is thirsty: high"),
+)
+_TREND_MIN = 15
+
+
+def feeling(glucose_mg_dl: float) -> str:
+    """How it feels to have this glucose."""
+    for limit, word in _FEELINGS:
+        if glucose_mg_dl < limit or (limit == 180.0 and glucose_mg_dl <= limit):
+            return word
+    return "is thirsty and ill: very high"
+
+
+def trend(glucose_mg_dl: Sequence[float]) -> str:
+    """Steady, rising or falling over 15 minutes, by a sensor's usual arrows (1 and 2 mg/dL/min)."""
+    if len(glucose_mg_dl) <= _TREND_MIN:
+        return "steady"
+    slope = (glucose_mg_dl[-1] - glucose_mg_dl[-1 - _TREND_MIN]) / _TREND_MIN
+    if abs(slope) < 1.0:
+        return "steady"
+    return f"{'rising' if slope > 0 else 'falling'}{' fast' if abs(slope) > 2.0 else ''}"
+
+
+def patient_sentence(glucose_mg_dl: Sequence[float]) -> str:
+    """``131 mg/dL, steady; the patient feels well``."""
+    if not glucose_mg_dl:
+        return "not seen yet"
+    now = glucose_mg_dl[-1]
+    return f"{now:.0f} mg/dL, {trend(glucose_mg_dl)}; the patient {feeling(now)}"
+
+
+def clock_text(frame: int, frame_ms: int) -> str:
+    """The simulated time of day at the start of a frame: ``08:35``, ``day 2 08:35``, or with seconds."""
+    seconds = frame * frame_ms // 1000
+    day, rest = divmod(seconds, 86_400)
+    text = f"{rest // 3600:02d}:{rest // 60 % 60:02d}"
+    if frame_ms < 60_000:
+        text += f":{rest % 60:02d}"
+    return f"day {day + 1} {text}" if day else text

@@ -1,0 +1,336 @@
+"""The main job: one day attacked behind all walls, the same day replayed and calm, and the same attack with no walls.
+
+Four runs of one seed:
+
+- ``attacked``  the walls stand, the attacker holds the transfer partition
+- ``replayed``  no attacker; a player sends exactly what the gates admitted in ``attacked`` (noninterference)
+- ``calm``      no attacker at all: the fault-free twin that harm is graded against
+- ``open``      the attacker again, with every wall left out: shows that each attack works when nothing stops it
+
+An attack counts as HELD only if it ran, its effect was looked for and was absent, and the same attack had its effect
+in ``open``. Everything else has another name.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evidence import harm, noninterference
+from evidence.noninterference import Comparison
+from faults import catalogue, detectors, experiment
+from faults.catalogue import Injection, Row
+from faults.detectors import Effect
+from faults.experiment import ATTACKED, Ears, Run
+from monitor import journal
+from sandbox import walls
+from world.bench import Plan
+
+
+class Outcome(enum.StrEnum):
+    """What became of an attack. Only HELD is good news; UNKNOWN is never a pass."""
+
+    HELD = "HELD"  # it ran, it works without walls, and here its effect is absent
+    BREACH = "BREACH"  # its effect was seen
+    NOT_ACTIVATED = "NOT-ACTIVATED"  # it never ran
+    VACUOUS = "VACUOUS"  # it held, but it does not work without walls either: it shows nothing
+    MASKED_BY_HOST = "MASKED-BY-HOST"  # it held, but this host stops it even without our walls
+    NO_REPLY = "NO-REPLY"  # the run ended before it could be judged
+    UNKNOWN = "UNKNOWN"  # what would show its effect was not observed
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One attack in the walled run: what it tried, what stopped it, and what the same attack did without walls."""
+
+    injection: Injection
+    row: Row
+    outcome: Outcome
+    effect: Effect
+    stopped_by: str
+    open_effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that the main job found. ``comparison`` is T(attacked) against T(replayed)."""
+
+    attacked: Run
+    replayed: Run
+    calm: Run
+    open: Run
+    comparison: Comparison
+    open_comparison: Comparison
+    trials: tuple[Trial, ...]
+    harm_attacked: harm.HarmGrade
+    harm_open: harm.HarmGrade
+    canary_leaks: tuple[str, ...]
+    #: Whether the open control must have hurt the patient: asked of the whole day, not of single attacks.
+    needs_harm: bool = True
+
+    @property
+    def problems(self) -> list[str]:
+        """Every reason why this day does not count as held, in plain sentences; empty when it does."""
+        found = [
+            f"{t.row.id} ({t.row.name}): {t.outcome.value}. {t.effect.sentence}"
+            for t in self.trials
+            if t.outcome is not Outcome.HELD
+        ]
+        if not self.trials:
+            found.append("no attack was tried, so nothing was shown")
+        if self.comparison.is_vacuous:
+            found.append("therapy emitted nothing, so there was nothing to compare")
+        elif self.comparison.difference is not None:
+            found.append(f"therapy's output changed under attack: {self.comparison.difference}")
+        if self.harm_attacked.severity > harm.Severity.S0:
+            found.append(f"the patient was harmed behind the walls: grade {self.harm_attacked.severity.name}")
+        if self.needs_harm and self.harm_open.severity < harm.Severity.S3:
+            found.append(
+                "without walls the attack did no grave harm "
+                f"(grade {self.harm_open.severity.name}), so it proves little"
+            )
+        found += [f"a secret of therapy got out: {leak}" for leak in self.canary_leaks]
+        for name, run in (("attacked", self.attacked), ("replayed", self.replayed), ("calm", self.calm)):
+            found += [f"the {name} run {problem}" for problem in unfinished(run)]
+        return found
+
+    @property
+    def held(self) -> bool:
+        """Whether everything held."""
+        return not self.problems
+
+
+def unfinished(run: Run) -> list[str]:
+    """Why a run is no evidence: ended early, or left no whole journal."""
+    found = []
+    if run.record.exit_status != 0 or run.record.frames_done != run.record.plan.frames:
+        why = run.record.notes[-1].text if run.record.notes else "without a word"
+        found.append(f"ended after {run.record.frames_done} of {run.record.plan.frames} frames: {why}")
+    if run.reading is None or not run.reading.is_complete:
+        found.append(f"left no whole journal: {run.journal_problem or 'the end record is missing'}")
+    return found
+
+
+#: (name of the run, its number, how many runs there are)
+Progress = Callable[[str, int, int], Ears]
+RUNS = ("attacked", "replayed", "calm", "open")
+
+
+def tell(
+    plan: Plan,
+    schedule: Sequence[Injection],
+    progress: Progress,
+    keep: Path | None = None,
+    *,
+    needs_harm: bool = True,
+) -> Story:
+    """Run the four runs and judge them. ``progress`` gives the ears for each run as it begins.
+
+    Only the attacked run uses the plan's clock; the others go as fast as they can, which changes no byte.
+    ``keep`` is a folder for the journals; without ``needs_harm`` the open control need not hurt the patient.
+    Raises ``BenchError`` and ``DesignError``.
+    """
+    fast = replace(plan, clock="virtual")
+
+    def done(name: str, what: Plan, attacks: Sequence[Injection]) -> Run:
+        kept = keep / f"{name}.bhj" if keep else None
+        return experiment.run(what, attacks, progress(name, RUNS.index(name) + 1, len(RUNS)), kept)
+
+    attacked = done("attacked", plan, schedule)
+    design = attacked.design
+    admitted = _emitted(attacked, noninterference.others(design))
+    replayed = done("replayed", replace(fast, overlays=noninterference.players(design, admitted)), ())
+    calm = done("calm", fast, ())
+    opened = done("open", replace(fast, without=walls.ALL), schedule)
+    return replace(_judge(attacked, replayed, calm, opened), needs_harm=needs_harm)
+
+
+def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
+    onset_min = min((one.frame for one in attacked.schedule), default=0) * attacked.design.frame_ms // 60_000
+    critical = noninterference.critical(attacked.design)
+    comparison = noninterference.compare(_emitted(attacked, critical), _emitted(replayed, critical))
+    open_comparison = noninterference.compare(_emitted(opened, critical), _emitted(calm, critical))
+    seen = observations(attacked, replayed, is_replay=True)
+    open_seen = observations(opened, calm, is_replay=False)
+    trials = tuple(
+        _trial(one, other, seen, open_seen, attacked)
+        for one, other in zip(attacked.schedule, opened.schedule, strict=True)
+    )
+    calm_truth = calm.world.truth()
+    return Story(
+        attacked,
+        replayed,
+        calm,
+        opened,
+        comparison,
+        open_comparison,
+        trials,
+        harm.grade(attacked.world.truth(), calm_truth, onset_min),
+        harm.grade(opened.world.truth(), calm_truth, onset_min),
+        leaks(attacked),
+    )
+
+
+def _emitted(run: Run, partitions: frozenset[str]) -> tuple[noninterference.Emission, ...]:
+    return noninterference.emissions(run.reading, partitions) if run.reading else ()
+
+
+def canaries(run: Run) -> tuple[bytes, ...]:
+    """The secrets planted in this run's critical partitions: whatever in their configurations bears the mark."""
+    found: list[bytes] = []
+    for config in run.world.configs().values():
+        found += re.findall(rb"CANARY-[0-9a-zA-Z]{8,64}", config)
+    return tuple(found)
+
+
+def leaks(run: Run) -> tuple[str, ...]:
+    """Canaries in anything that the attacker could send, write or keep, as sentences."""
+    found: list[str] = []
+    for canary in canaries(run):
+        sent = _emitted(run, noninterference.others(run.design))
+        logged = run.record.of_kind("log")
+        trusted = noninterference.critical(run.design)
+        found += [f"in a message on {e.port} in frame {e.frame}" for e in sent if canary in e.payload]
+        found += [f"in what arrived over {r.door}" for r in run.received if canary in r.data]
+        found += [
+            f"in the log of {n.partition} in frame {n.frame}"
+            for n in logged
+            if n.partition not in trusted and canary.decode() in n.text
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def observations(run: Run, reference: Run, *, is_replay: bool) -> detectors.Observations:
+    """What the detectors are given."""
+    critical = noninterference.critical(run.design)
+    others = noninterference.others(run.design)
+    return detectors.Observations(
+        log_lines=tuple(detectors.LogLine(n.frame, n.partition, n.text) for n in run.record.of_kind("log")),
+        admitted=_admitted(run, others) if run.reading else None,
+        therapy_outputs=_as_emissions(run, critical),
+        reference_outputs=_as_emissions(reference, critical),
+        reference_is_replay=is_replay,
+        true_glucose_mg_dl=run.world.truth().glucose_mg_dl,
+        received=run.received,
+        peaks=run.peaks,
+        frame_seconds=run.frame_seconds,
+        shared_files=run.shared_files,
+        survivors=run.survivors,
+        lives=_lives(run),
+        missed=_missed(run),
+        canaries=canaries(run),
+        attacker=ATTACKED,
+    )
+
+
+def _as_emissions(run: Run, partitions: frozenset[str]) -> tuple[detectors.Emission, ...] | None:
+    return tuple(detectors.Emission(*e) for e in _emitted(run, partitions)) if run.reading else None
+
+
+def _admitted(run: Run, partitions: frozenset[str]) -> tuple[detectors.Admitted, ...]:
+    """The admitted messages as the channel's owner is to blame for them, whatever port they came out of."""
+    grouped: dict[tuple[int, str], list[bytes]] = {}
+    for emission in _emitted(run, partitions):
+        grouped.setdefault((emission.frame, emission.port), []).append(emission.payload)
+    return tuple(
+        detectors.Admitted(frame, port.partition(".")[0], port, tuple(payloads))
+        for (frame, port), payloads in grouped.items()
+    )
+
+
+def _lives(run: Run) -> tuple[detectors.Life, ...]:
+    found: list[detectors.Life] = []
+    started: dict[str, tuple[int, int]] = {}
+    for note in run.record.notes:
+        if note.kind == "up":
+            started[note.partition] = (int(note.facts["epoch"]), note.frame)  # type: ignore[arg-type]
+        elif note.kind in ("killed", "ended") and note.partition in started:
+            epoch, frame = started.pop(note.partition)
+            found.append(detectors.Life(note.partition, epoch, frame, note.frame, note.text))
+    found += [detectors.Life(name, epoch, frame, None, "") for name, (epoch, frame) in started.items()]
+    return tuple(found)
+
+
+def _missed(run: Run) -> tuple[detectors.Missed, ...]:
+    overrun = [n for n in run.record.of_kind("ruling") if n.facts.get("event") == "window_overrun"]
+    return tuple(detectors.Missed(note.frame, note.partition) for note in overrun)
+
+
+def _trial(
+    one: Injection,
+    other: Injection,
+    seen: detectors.Observations,
+    open_seen: detectors.Observations,
+    run: Run,
+) -> Trial:
+    row = catalogue.row(one.attack_id)
+    effect = detectors.detect(one.attack_id, seen, one)
+    open_effect = detectors.detect(one.attack_id, open_seen, other)
+    return Trial(
+        one, row, _outcome(one, seen, effect, open_effect, run), effect, stopped_by(run, one), open_effect
+    )
+
+
+def _outcome(
+    one: Injection, seen: detectors.Observations, effect: Effect, open_effect: Effect, run: Run
+) -> Outcome:
+    if effect.succeeded:
+        return Outcome.BREACH
+    if run.record.frames_done <= one.frame:
+        return Outcome.NO_REPLY
+    if not detectors.was_activated(one.attack_id, seen, one):
+        return Outcome.NOT_ACTIVATED
+    if effect.succeeded is None or open_effect.succeeded is None:
+        return Outcome.UNKNOWN
+    return Outcome.HELD if open_effect.succeeded else Outcome.VACUOUS
+
+
+_WALL_OF_REASON = {"epoch": "sequence", "frame": "sequence", "late": "window"}
+_WALL_OF_EVENT = {
+    "forbidden_syscall": "seccomp",
+    "memory_exceeded": "rlimits",
+    "gate_died": "gate",
+    "gate_lied": "recheck",
+    "window_overrun": "window",
+    "cpu_exceeded": "window",
+    "rate_exceeded": "rate",
+    "rejections_exceeded": "rate",
+    "log_flood": "window",
+}
+
+
+def stopped_by(run: Run, injection: Injection) -> str:
+    """Which wall was seen to act in the attack's own frame, from the journal; empty when none had to.
+
+    Where nothing was refused and nobody died, the kernel said no inside the partition: the attacker's own report
+    tells with which error. That is its word, shown as such and never used for a verdict.
+    """
+    frame = next(
+        (
+            e
+            for e in (run.reading.entries if run.reading else ())
+            if isinstance(e, journal.Frame) and e.frame == injection.frame
+        ),
+        None,
+    )
+    if frame is None:
+        return ""
+    names = [_WALL_OF_REASON.get(r.reason, r.reason) for r in frame.refusals if r.partition == ATTACKED]
+    events = [r.event for r in frame.rulings if r.partition == ATTACKED]
+    names += [_WALL_OF_EVENT[event] for event in events if event in _WALL_OF_EVENT]
+    if names:
+        return ", ".join(dict.fromkeys(names))
+    return _own_words(run, injection)
+
+
+def _own_words(run: Run, injection: Injection) -> str:
+    for note in run.record.of_kind("log"):
+        match = re.search(rf"ATTACK {injection.attack_id} end frame={injection.frame} (.*)", note.text)
+        if match:
+            errors = re.findall(r"\[Errno \d+\] ([A-Za-z ]+)|(no procfs|no place)", match[1])
+            words = [a or b for a, b in errors]
+            return f"the kernel ({words[0].lower()})" if words else ""
+    return ""

@@ -1,0 +1,144 @@
+"""Reads the ``[[channel]]`` tables of ``device.toml`` into ports and channels, or raises ``DesignError``."""
+
+from __future__ import annotations
+
+import re
+
+from monitor.design import WORLD, Channel, OnStale, Port, PortKind
+from monitor.toml_table import FILE_BYTES_MAX, NAME, Table, nearest, plain
+
+PORTS_MAX = 512
+PORTS_PER_PARTITION_MAX = 128  # wire.Hello and wire.WindowOpen hold no more
+BATCH_BYTES_MAX = 16_777_000  # wire.Delivery holds 16 MiB, the head of the array included
+FRAMES_MAX = 1_000_000
+
+_PORT = re.compile(r"\A[a-z][a-z0-9_]{0,30}\.[a-z][a-z0-9_]{0,30}\Z")
+_MESSAGE = re.compile(r"\A[A-Z][A-Za-z0-9_]{0,63}\Z")
+_SAMPLING_ONLY = {
+    "freshness_frames": "belongs to a sampling channel, and this one is queuing",
+    "on_stale": "belongs to a sampling channel, and this one is queuing",
+}
+_QUEUING_ONLY = {"depth": "belongs to a queuing channel, and this one is sampling"}
+
+
+class _Ports:
+    """All ports read so far, numbered in the order of the file."""
+
+    def __init__(self, partitions: frozenset[str], labels: frozenset[str]) -> None:
+        self.partitions = partitions
+        self.labels = labels
+        self.ports: list[Port] = []
+        self.source_of: dict[str, str] = {}  # full name of each port -> full name of its channel's output
+
+    def claim(self, table: Table, key: str, full_name: str, source: str) -> tuple[str, str]:
+        """Take ``full_name`` for one end of a channel that starts at ``source``: partition and port name."""
+        named = f'"{plain(full_name)}"'
+        if _PORT.match(full_name) is None:
+            table.refuse(key, f'{named} is not a port; write partition.port, for example "therapy.cgm"')
+        partition, _, name = full_name.partition(".")
+        if partition != WORLD and partition not in self.partitions:
+            known = sorted([*self.partitions, WORLD])
+            listed = plain(", ".join(known), 400)
+            table.refuse(key, f"{named} names no partition; they are {listed}{nearest(partition, known)}")
+        if full_name != source and partition == source.partition(".")[0]:
+            table.refuse(key, f"{named} and {source} belong to one partition; a channel joins two: remove it")
+        if full_name in self.source_of:
+            other = self.source_of[full_name]
+            if other == full_name or full_name == source:
+                table.refuse(
+                    key, f"{named} is the end of another channel already; a port has one channel: rename one"
+                )
+            table.refuse(
+                key, f"{named} is fed by {other} already; an input has one source: declare a second port"
+            )
+        if len(self.ports) >= PORTS_MAX:
+            table.refuse(
+                key, f"{named} would be port {PORTS_MAX + 1}; a design has at most {PORTS_MAX}: merge some"
+            )
+        if sum(port.partition == partition for port in self.ports) >= PORTS_PER_PARTITION_MAX:
+            table.refuse(
+                key,
+                f"{named} is a port too many; a partition has {PORTS_PER_PARTITION_MAX} at most: merge some",
+            )
+        self.source_of[full_name] = source
+        return partition, name
+
+
+def labels_in(table: Table, key: str, labels: frozenset[str]) -> frozenset[str]:
+    """The label names listed at ``key``, each one of ``labels``. Raises ``DesignError``."""
+    return frozenset(table.names(key, NAME, "label names", among=labels, kind="label of [device] labels"))
+
+
+def read_channels(
+    root: Table, partitions: frozenset[str], labels: frozenset[str]
+) -> tuple[tuple[Port, ...], tuple[Channel, ...]]:
+    """All ports, numbered in the order of the file, and what joins them. Raises ``DesignError``."""
+    ports = _Ports(partitions, labels)
+    channels = []
+    tables = root.tables("channel", PORTS_MAX, '[[channel]] with from = "therapy.alarm"')
+    for number, values in enumerate(tables, start=1):
+        channels.append(_read_channel(Table(root.file, f"[[channel]] number {number}", values), ports))
+    return tuple(ports.ports), tuple(channels)
+
+
+def _read_channel(table: Table, ports: _Ports) -> Channel:
+    source = table.text("from", _PORT, "an output port, as partition.port", "therapy.alarm")
+    partition, name = ports.claim(table, "from", source, source)
+    output = Port(
+        number=len(ports.ports) + 1,
+        partition=partition,
+        name=name,
+        is_output=True,
+        message=table.text("message", _MESSAGE, "the name of a message type", "CgmReading"),
+        kind=table.choice("kind", PortKind, "sampling"),
+        bytes_max=table.whole("bytes", 1, FILE_BYTES_MAX, 64),
+        messages_per_frame_max=table.whole("messages_per_frame", 1, 4_096, 1),
+        rejections_per_frame_max=table.whole("rejections_per_frame", 0, 4_096, 4, default=0),
+        labels=labels_in(table, "labels", ports.labels),
+        declassifies=labels_in(table, "declassifies", ports.labels),
+    )
+    _check_batch(table, "messages_per_frame", output, output.messages_per_frame_max)
+    ports.ports.append(output)
+    to = table.table("to", f"{table.where} to", 'to = { "therapy.cgm" = { freshness_frames = 3 } }')
+    sinks = to.all_keys()
+    for full_name in sinks:
+        ports.claim(to, full_name, full_name, source)
+        sink = to.table(full_name, f'{table.where} to."{full_name}"', f'"{full_name}" = {{}}')
+        ports.ports.append(_read_sink(sink, full_name, output, len(ports.ports) + 1))
+    table.close()
+    return Channel(source=source, sinks=tuple(sinks))
+
+
+def _read_sink(table: Table, full_name: str, output: Port, number: int) -> Port:
+    partition, _, name = full_name.partition(".")
+    is_sampling = output.kind is PortKind.SAMPLING
+    sink = Port(
+        number=number,
+        partition=partition,
+        name=name,
+        is_output=False,
+        message=output.message,
+        kind=output.kind,
+        bytes_max=output.bytes_max,
+        messages_per_frame_max=output.messages_per_frame_max,
+        rejections_per_frame_max=output.rejections_per_frame_max,
+        freshness_frames=table.whole("freshness_frames", 0, FRAMES_MAX, 3, default=0) if is_sampling else 0,
+        depth=1 if is_sampling else table.whole("depth", 1, 65_536, 4, default=1),
+        on_stale=table.choice("on_stale", OnStale, "run", default=OnStale.RUN)
+        if is_sampling
+        else OnStale.RUN,
+        labels=output.labels,
+        from_networked=table.flag("from_networked", default=False),
+    )
+    _check_batch(table, "depth", sink, sink.depth)
+    table.close(not_here=_QUEUING_ONLY if is_sampling else _SAMPLING_ONLY)
+    return sink
+
+
+def _check_batch(table: Table, key: str, port: Port, messages: int) -> None:
+    """What one window may carry over one port has to fit the monitor's own link."""
+    most = BATCH_BYTES_MAX // port.bytes_max
+    if messages > most:
+        table.refuse(
+            key, f"at {port.bytes_max} bytes each that passes {BATCH_BYTES_MAX} bytes; write {most} or less"
+        )

@@ -1,0 +1,83 @@
+"""A partition's place in the frame loop, and what one frame writes into the journal."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+
+from ipc_schemas import links
+from monitor import journal
+from monitor.design import Event
+from monitor.judge import Recheck
+from monitor.warden import Ended, Launch, Life, is_out_of_memory
+
+
+class StopRun(Exception):
+    """The run ends; the sentence says why. ``is_fault`` tells an asked-for end from a forced one."""
+
+    def __init__(self, why: str, *, is_fault: bool) -> None:
+        super().__init__(why)
+        self.is_fault = is_fault
+
+
+@dataclass(slots=True)
+class Seat:
+    """A partition's place in the frame loop, whoever lives in it."""
+
+    name: str
+    epoch: int = 0
+    life: Life | None = None
+    launch: Launch | None = None
+    is_quarantined: bool = False
+    recheck: Recheck | None = None
+    is_starting: bool = False
+    is_open: bool = False
+    opened_s: float = 0.0
+    deadline_s: float = 0.0
+    staged: dict[int, list[links.Batch]] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+    refusals: int = 0
+    log_bytes: int = 0
+    log_tail: bytes = b""
+    stale: frozenset[str] = frozenset()
+
+    def close(self) -> None:
+        """End the window without its output."""
+        self.is_open = False
+        self.refusals = 0
+        self.staged = {}
+        self.counts = {}
+
+
+@dataclass(slots=True)
+class Page:
+    """What goes into the journal for one frame."""
+
+    refusals: list[journal.Refusal] = field(default_factory=list)
+    rulings: list[journal.Ruling] = field(default_factory=list)
+    lives: list[journal.Life] = field(default_factory=list)
+
+
+def what_ended(ended: Ended) -> tuple[Event, str]:
+    """The event that a process's own end stands for, and a sentence."""
+    if is_out_of_memory(ended):
+        return Event.MEMORY_EXCEEDED, "ran out of the memory it was given"
+    if ended.how == "killed" and ended.code == signal.SIGSYS:
+        return (
+            Event.FORBIDDEN_SYSCALL,
+            "made a system call that no honest program makes; the kernel killed it",
+        )
+    if ended.how == "killed":
+        return Event.PARTITION_EXIT, f"was ended by signal {_signal_name(ended.code)}"
+    return Event.PARTITION_EXIT, f"ended by itself with status {ended.code}"
+
+
+def _signal_name(number: int) -> str:
+    """``SIGSEGV``, or the number of a real-time signal, which has no name."""
+    return signal.Signals(number).name if number in {known.value for known in signal.Signals} else str(number)
+
+
+def sanitised(data: bytes) -> str:
+    """Log text that cannot act on a terminal or reorder what a reader sees: printable ASCII, the rest escaped."""
+    text = data.decode("utf-8", "replace")
+    return "".join(c if " " <= c <= "~" else f"\\u{ord(c):04x}" for c in text)

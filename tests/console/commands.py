@@ -1,0 +1,71 @@
+"""The command line as people start it: a process of its own, in a pipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 120
+
+
+def start(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start it and return at once."""
+    return subprocess.Popen(
+        [sys.executable, "run_device.py", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | (environment or {}),
+    )
+
+
+def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    process = start(*arguments, environment=environment)
+    out, err = process.communicate(timeout=LIMIT_S)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def descendants(pid: int) -> set[tuple[int, str]]:
+    """All processes below ``pid`` now, each with its start time, so that a reused pid is not taken for it."""
+    found: set[tuple[int, str]] = set()
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                born = started(int(child))
+                if born:
+                    found |= {(int(child), born)} | descendants(int(child))
+    except OSError:
+        return found
+    return found
+
+
+def started(pid: int) -> str:
+    """When a process began, in clock ticks; empty when it is gone or a zombie."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if words[0] == "Z" else words[19]
+
+
+def stop_after(
+    process: subprocess.Popen[str], seconds: float, number: signal.Signals
+) -> tuple[str, str, set[tuple[int, str]]]:
+    """Let it run, send a signal, wait for its end: what it printed, and which descendants still live."""
+    seen: set[tuple[int, str]] = set()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        seen |= descendants(process.pid)
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert seen, "no process was ever seen, so nothing can be said about what was left"
+    return out, err, {(pid, born) for pid, born in seen if started(pid) == born}

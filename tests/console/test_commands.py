@@ -1,0 +1,136 @@
+"""The command line as a process: exit status, what a pipe gets, and what is left when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.console import commands
+
+SHORT = ("--days", "0.1")
+
+
+@pytest.mark.walls
+def test_a_run_ends_with_status_0_and_a_pipe_gets_no_colour(tmp_path: Path) -> None:
+    done = commands.run("run", *SHORT, "--keep", str(tmp_path), environment={"TERM": "xterm-256color"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert "DONE  29 frames" in done.stdout
+    assert "DEGRADED" not in done.stdout
+    assert (tmp_path / "run.bhj").exists()
+    verified = commands.run("journal", "verify", str(tmp_path / "run.bhj"))
+    assert verified.returncode == 0
+    assert "complete: 29 frames" in verified.stdout
+
+
+@pytest.mark.walls
+def test_a_changed_journal_is_broken(tmp_path: Path) -> None:
+    commands.run("run", *SHORT, "--keep", str(tmp_path), "--quiet")
+    journal = tmp_path / "run.bhj"
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(bytes(content))
+    done = commands.run("journal", "verify", str(journal))
+    assert done.returncode == 1
+    assert done.stdout.startswith("BROKEN")
+
+
+@pytest.mark.walls
+def test_json_on_standard_output_is_all_there_is() -> None:
+    done = commands.run("run", *SHORT, "--json", "-")
+    assert json.loads(done.stdout)["run"]["frames_done"] == 29
+    assert "DONE  29 frames" in done.stderr
+
+
+@pytest.mark.walls
+def test_quiet_is_one_line() -> None:
+    done = commands.run("attack", "C06@00:30", *SHORT, "--quiet")
+    assert done.stdout.count("\n") == 1
+    assert done.stdout.startswith("HELD  1 of 1 attacks held; therapy's output is the same in ")
+    assert done.returncode == 0
+
+
+@pytest.mark.walls
+def test_a_run_with_walls_left_out_is_labelled_everywhere(tmp_path: Path) -> None:
+    done = commands.run(
+        "run", "--attack", "C05@00:30", "--without", "all", *SHORT, "--json", str(tmp_path / "a")
+    )
+    assert "DEGRADED: without every wall" in done.stdout
+    assert json.loads((tmp_path / "a").read_text())["degraded"] == "DEGRADED: without every wall"
+    seccomp = commands.run("run", "--without", "seccomp", *SHORT, "--quiet")
+    assert "DEGRADED: without seccomp" in seccomp.stdout
+
+
+@pytest.mark.walls
+def test_a_design_that_is_no_pump_runs_too() -> None:
+    done = commands.run("run", "--design", "examples/thermostat", "--days", "0.00001")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "glucose" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("design", "status"), [("designs/insulin_pump", 0), ("tests/designs_bad/labels-stay-cleared", 1)]
+)
+def test_check_tells_by_its_status(design: str, status: int) -> None:
+    done = commands.run("check", "--design", design)
+    assert done.returncode == status
+    assert ("FAIL" in done.stdout) == (status == 1)
+    assert ("path: heart.report -> radio.report -> radio.upload -> world.upload" in done.stdout) == (
+        status == 1
+    )
+
+
+def test_the_passport_calls_a_wall_left_out_off_and_the_device_degraded() -> None:
+    done = commands.run("passport", "--without", "seccomp")
+    assert done.returncode == 1
+    row = next(line for line in done.stdout.splitlines() if line.startswith("seccomp"))
+    assert row.split()[1] == "off"
+    assert "DEGRADED: without" in done.stdout
+
+
+@pytest.mark.walls
+@pytest.mark.parametrize(
+    ("number", "seconds", "arguments"),
+    [
+        (signal.SIGINT, 2.5, ("run", "--days", "20")),
+        (signal.SIGTERM, 2.5, ("run", "--days", "20", "--clock", "290x")),
+        (signal.SIGHUP, 3.0, ("run", "--days", "20", "--without", "all", "--attack", "K16@00:10")),
+        (signal.SIGINT, 3.0, ("run", "--days", "20", "--without", "all", "--attack", "K25@00:10")),
+    ],
+)
+def test_a_stop_leaves_nothing_running(
+    number: signal.Signals, seconds: float, arguments: tuple[str, ...]
+) -> None:
+    process = commands.start(*arguments)
+    _, err, left = commands.stop_after(process, seconds, number)
+    assert process.returncode == 130
+    assert err.strip() == "run_device: stopped as asked; nothing was left running"
+    assert left == set()
+
+
+@pytest.mark.slow
+@pytest.mark.walls
+def test_the_main_job_holds(tmp_path: Path) -> None:
+    out = tmp_path / "story.json"
+    done = commands.run("--json", str(out), "--keep", str(tmp_path / "journals"))
+    assert done.stderr == ""
+    story = json.loads(out.read_text())
+    assert story["problems"] == []
+    assert done.returncode == story["exit_status"] == 0
+    assert story["held"] is True
+    assert len(story["trials"]) >= 12
+    assert story["runs"]["open"]["harm"]["grade"] in ("S3", "S4")
+    assert done.stdout.rstrip().splitlines()[-1].startswith("HELD")
+    assert "\x1b" not in done.stdout
+    assert sorted(p.stem for p in (tmp_path / "journals").iterdir()) == [
+        "attacked",
+        "calm",
+        "open",
+        "replayed",
+    ]
+    chain = story["runs"]["attacked"]["journal"]["chain"]
+    verified = commands.run("journal", "verify", str(tmp_path / "journals" / "attacked.bhj"))
+    assert chain in verified.stdout

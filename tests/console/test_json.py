@@ -1,0 +1,113 @@
+"""docs/json.md documents exactly the keys that the verbs write."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import VERSION
+from console.as_json import finite
+from tests.console import commands
+
+DOCUMENT = (commands.ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+#: Objects whose keys are names of partitions, events or message fields.
+FREE = ("rulings", "restarts", "lateness_ms")
+RUN_KEYS = "A run's figures"
+
+
+def documented(*sections: str) -> set[str]:
+    """The keys in the tables of these sections."""
+    found = set()
+    for section in sections:
+        text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
+        found |= set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+    return found
+
+
+def under(prefix: str, keys: set[str]) -> set[str]:
+    """The keys of an object that stands under another key."""
+    return {f"{prefix}.{key}" for key in keys}
+
+
+def keys_of(value: Any, path: str = "") -> Iterator[str]:
+    """Every key as a dotted path, ``[]`` for the items of a list, ``<name>`` for free names."""
+    last = path.rpartition(".")[2]
+    if isinstance(value, dict) and last != "message":
+        for key, inner in value.items():
+            name = "<name>" if last in FREE else key
+            yield f"{path}.{name}".lstrip(".")
+            yield from keys_of(inner, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner, f"{path}[]")
+
+
+def _no_such_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def written(folder: Path, *arguments: str) -> dict[str, Any]:
+    """The object that a command writes."""
+    out = folder / "out.json"
+    done = commands.run(*arguments, "--quiet", "--json", str(out))
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(out.read_text(), parse_constant=_no_such_number)
+    assert found["exit_status"] == done.returncode
+    assert found["bulkhead"] == VERSION
+    return found
+
+
+@pytest.mark.walls
+def test_attack_writes_what_is_documented(tmp_path: Path) -> None:
+    found = set(keys_of(written(tmp_path, "attack", "C05@00:30", "--days", "0.1")))
+    figures = documented(RUN_KEYS)
+    may = documented("Every object", "story, attack")
+    for name in ("attacked", "replayed", "calm", "open"):
+        may |= under(f"runs.{name}", figures)
+    assert found - may == set()
+    assert documented("Every object", "story, attack") - found == set()
+
+
+@pytest.mark.walls
+def test_run_writes_what_is_documented(tmp_path: Path) -> None:
+    slow = set(keys_of(written(tmp_path, "run", "--clock", "290x", "--days", "0.007")))
+    fast = set(keys_of(written(tmp_path, "run", "--attack", "C05@00:30", "--twin", "--days", "0.1")))
+    assert slow | fast == documented("Every object", "run") | under("run", documented(RUN_KEYS))
+
+
+def test_the_other_verbs_write_what_is_documented(tmp_path: Path) -> None:
+    bad = "tests/designs_bad/labels-stay-cleared"
+    for section, arguments in (
+        ("check", ("check", "--design", bad)),
+        ("passport", ("passport",)),
+        ("catalogue", ("attack",)),
+    ):
+        assert set(keys_of(written(tmp_path, *arguments))) == documented("Every object", section), section
+
+
+@pytest.mark.walls
+def test_the_journal_verbs_write_what_is_documented(tmp_path: Path) -> None:
+    commands.run("run", "--attack", "C05@00:30", "--days", "0.1", "--quiet", "--keep", str(tmp_path))
+    journal = str(tmp_path / "run.bhj")
+    assert set(keys_of(written(tmp_path, "journal", "verify", journal))) == documented(
+        "Every object", "journal verify"
+    )
+    shown = written(tmp_path, "journal", "show", journal)
+    assert set(keys_of(shown)) == documented("Every object", "journal show")
+    some = written(tmp_path, "journal", "show", journal, "--frames", "6", "--partition", "transfer")
+    assert {entry["frame"] for entry in some["entries"]} == {6}
+    assert {entry["what"] for entry in some["entries"]} >= {"refusal", "ruling", "life"}
+
+
+def test_numbers_that_json_lacks_become_null() -> None:
+    odd = {"a": float("nan"), "b": [float("inf"), b"\x00\xff"], "c": (1, "x")}
+    assert finite(odd) == {"a": None, "b": [None, "00ff"], "c": [1, "x"]}
+
+
+def test_the_version_is_the_projects() -> None:
+    assert f'version = "{VERSION}"' in (commands.ROOT / "pyproject.toml").read_text()

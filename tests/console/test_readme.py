@@ -1,0 +1,36 @@
+"""The commands that the README and the help texts show exist, with the options they show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from console.app import cli
+from tests.console import commands
+
+
+def shown() -> list[str]:
+    """Every command line in the README's blocks and in the epilogs of the verbs."""
+    readme = (commands.ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^python run_device\.py(.*)$", readme, re.MULTILINE)
+    for command in (cli, *cli.commands.values()):
+        lines += re.findall(r"^ +run_device\.py(.*)$", command.epilog or "", re.MULTILINE)
+    return [re.split(r"\s{2,}|&&", line)[0] for line in lines]
+
+
+@pytest.mark.parametrize("line", shown())
+def test_a_command_that_is_shown_can_be_given(line: str) -> None:
+    arguments = shlex.split(line)
+    assert cli.main([*arguments, "--help"], prog_name="run_device.py", standalone_mode=False) == 0
+
+
+def test_the_readme_shows_every_verb() -> None:
+    words = {word for line in shown() for word in line.split()}
+    assert set(cli.commands) <= words
+
+
+def test_an_option_that_does_not_exist_is_seen() -> None:
+    with pytest.raises(Exception, match="--nosuch"):
+        cli.main(["run", "--nosuch", "--help"], prog_name="run_device.py", standalone_mode=False)

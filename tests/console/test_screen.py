@@ -1,0 +1,210 @@
+"""What is drawn, as pure functions: plots, words for what happens, the live screen at several sizes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from console import plot, telling
+from console.scene import STORY_RUNS, Scene, Subject, WallsSeen, degraded_label
+from console.screen import is_big_enough, screen
+from faults import catalogue
+from ipc_schemas import links
+from monitor.design import Event
+from monitor.loader import load_design
+from sandbox import walls
+
+PUMP = load_design(Path(__file__).resolve().parents[2] / "designs" / "insulin_pump", walls.ALL)
+AXES = plot.Axes(points=100, low=0.0, high=100.0, band=(40.0, 60.0), hours=10.0)
+
+
+def plain(curves: list[plot.Curve], width: int = 25, height: int = 5, *, is_ascii: bool = False) -> list[str]:
+    return [line.plain for line in plot.chart(curves, AXES, width, height, is_ascii=is_ascii)]
+
+
+def test_a_rising_curve_goes_from_the_lower_left_to_the_upper_right() -> None:
+    lines = plain([plot.Curve([float(v) for v in range(100)], "")])
+    assert lines == [
+        " 100                 ⢀⡠⠔⠊",
+        "                 ⢀⡠⠔⠊⠁   ",
+        "  40 ┄┄┄┄┄┄┄┄⣀⠤⠒⠉⠁┄┄┄┄┄┄┄",
+        "         ⣀⠤⠒⠉            ",
+        "   0 ⡠⠔⠒⠉                ",
+        "     00:00 03:00 06:00",
+    ]
+
+
+@pytest.mark.parametrize("width", [9, 40, 200])
+def test_no_line_is_wider_than_asked_for_and_outliers_stick_to_the_edge(width: int) -> None:
+    lines = plain([plot.Curve([-1e9, 1e9] * 50, "")], width)
+    assert max(len(line) for line in lines) <= width
+    assert len(lines) == 6
+
+
+def test_a_curve_fills_only_the_time_it_has() -> None:
+    lines = plain([plot.Curve([50.0] * 50, "")], 25)
+    assert any(c > "\u2800" for c in lines[2][5:15])
+    assert not any(c >= "\u2800" for c in lines[2][16:])
+
+
+def test_ascii_plots_have_ascii_only() -> None:
+    lines = plain([plot.Curve([50.0] * 100, "")], is_ascii=True)
+    assert all(line.isascii() for line in lines)
+    assert "*" in lines[2]
+    assert plot.sparkline([1.0, 2.0], 2, 2, is_ascii=True).isascii()
+    assert plot.bar(0.5, 4, is_ascii=True) == "##.."
+
+
+def test_what_is_below_the_band_has_its_own_style() -> None:
+    chart = plot.chart([plot.Curve([10.0] * 100, "cyan", "red")], AXES, 25, 5)
+    assert {span.style for line in chart for span in line.spans} >= {"red"}
+    assert "cyan" not in {span.style for line in chart for span in line.spans}
+
+
+def test_a_sparkline_shows_the_largest_of_each_bucket() -> None:
+    assert plot.sparkline([0.0, 0.0, 8.0, 0.0, 4.0, 0.0], 8, 4) == "▁█▅"
+    assert plot.sparkline([], 8, 4) == ""
+
+
+def note(kind: str, text: str = "", frame: int = 96, **facts: str | float | list[str]) -> links.Note:
+    """A note of the monitor about transfer."""
+    return links.Note(frame, kind, "transfer", text, dict(facts))
+
+
+def test_an_attack_is_told_in_plain_words() -> None:
+    (line,) = telling.lines_of(note("log", "ATTACK K01 begin frame=96"))
+    assert (line.kind, line.attack_id, line.text) == ("attack", "K01", catalogue.PLAIN["K01"])
+
+
+def test_the_wall_that_stopped_it_is_named() -> None:
+    ruling = note("ruling", event="bad_message", action="drop", detail="canonical: not the one")
+    assert telling.lines_of(ruling)[0].text.startswith("canonical: refused at the gate: not the one")
+    killed = note("ruling", event="forbidden_syscall", action="restart", detail="x")
+    assert telling.lines_of(killed)[0].text.startswith("seccomp: the kernel ends transfer")
+    old = note(
+        "ruling", event="bad_sequence", action="restart", detail="frame: of frame 99, this is frame 111"
+    )
+    assert telling.lines_of(old)[0].text.startswith("sequence: ")
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_every_event_has_words(event: Event) -> None:
+    (line,) = telling.lines_of(note("ruling", event=event.value, action="restart", detail="d"))
+    assert "transfer" in line.text or ": " in line.text
+    assert "{" not in line.text
+
+
+def test_hostile_log_text_is_shortened_and_never_breaks_the_teller() -> None:
+    for text in (
+        "ATTACK K01 end frame=1 {",
+        "ATTACK ZZ begin frame=1",
+        "ATTACK K01 end frame=1 []",
+        "x" * 5000,
+    ):
+        assert all(len(line.text) < 400 for line in telling.lines_of(note("log", text)))
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        ([100.0] * 20, "100 mg/dL, steady; the patient feels well"),
+        ([100.0 + 1.5 * m for m in range(20)], "128 mg/dL, rising; the patient feels well"),
+        (
+            [120.0 - 3.0 * m for m in range(20)],
+            "63 mg/dL, falling fast; the patient is shaky and sweating: low",
+        ),
+        ([30.0], "30 mg/dL, steady; the patient is in grave danger"),
+        ([180.0], "180 mg/dL, steady; the patient feels well"),
+        ([400.0], "400 mg/dL, steady; the patient is thirsty and ill: very high"),
+    ],
+)
+def test_how_the_patient_is(trace: list[float], words: str) -> None:
+    assert telling.patient_sentence(trace) == words
+
+
+def test_the_clock() -> None:
+    assert telling.clock_text(103, 300_000) == "08:35"
+    assert telling.clock_text(288 + 12, 300_000) == "day 2 01:00"
+    assert telling.clock_text(50, 20) == "00:00:01"
+
+
+def test_a_missing_wall_is_degraded_and_one_that_only_root_can_raise_is_not() -> None:
+    root_only = frozenset(wall.name for wall in walls.WALLS.values() if wall.root_only)
+    assert degraded_label(WallsSeen(walls.ALL - root_only, frozenset(), root_only), PUMP) == ""
+    without = frozenset({"landlock"})
+    assert degraded_label(WallsSeen(walls.ALL - without, frozenset(), without), PUMP) == (
+        "DEGRADED: without landlock"
+    )
+    assert (
+        degraded_label(WallsSeen(frozenset(), walls.ALL, frozenset()), PUMP) == "DEGRADED: without every wall"
+    )
+
+
+def a_scene() -> Scene:
+    """A scene in the middle of an attack."""
+    scene = Scene(Subject(PUMP, 0, 1, 288, 2), STORY_RUNS)
+    scene.begin("attacked", 1)
+    standing = sorted(walls.ALL - {"memcg"})
+    scene.hear(note("walls", standing=standing, off=[], unavailable=["memcg"]))
+    truth = SimpleNamespace(
+        glucose_mg_dl=tuple(100.0 + m % 50 for m in range(500)),
+        delivered_u=tuple([0.1] * 100),
+        suspended_min=(),
+    )
+    scene.hear(note("log", "ATTACK K01 begin frame=96"))
+    scene.hear(note("ruling", event="forbidden_syscall", action="restart", detail="x"))
+    scene.see(99, SimpleNamespace(truth=lambda: truth))
+    return scene
+
+
+def drawn(scene: Scene, width: int, height: int, *, is_ascii: bool = False) -> list[str]:
+    """The screen as text."""
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None, legacy_windows=False)
+    console.print(screen(scene, width, height, now_s=1e9, is_ascii=is_ascii))
+    out = console.file
+    assert isinstance(out, io.StringIO)
+    return out.getvalue().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 40), (80, 24), (200, 60)])
+def test_the_screen_fits_and_tells_the_story(width: int, height: int) -> None:
+    lines = drawn(a_scene(), width, height)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    text = "\n".join(lines)
+    assert "08:20" in text
+    assert "K01 It tries to reach" in text
+    assert "seccomp" in text
+    assert "149 mg/dL" in text
+    assert "30 of 31 walls stand" in text
+
+
+def test_the_smallest_screen_still_fits() -> None:
+    lines = drawn(a_scene(), 50, 18)
+    assert len(lines) <= 18
+    assert max(len(line) for line in lines) <= 50
+    assert any("149 mg/dL" in line for line in lines)
+
+
+def test_a_world_that_tells_no_glucose_has_a_screen_without_it() -> None:
+    scene = Scene(Subject(PUMP, 0, 1, 288), STORY_RUNS)
+    scene.begin("attacked", 1)
+    scene.see(5, object())
+    text = "\n".join(drawn(scene, 80, 24))
+    assert "glucose" not in text
+    assert "what happens" in text
+
+
+def test_the_patient_is_told_of_once_an_attack_has_settled() -> None:
+    lines = [line.kind for line in a_scene().lines]
+    assert lines == ["attack", "wall", "patient"]
+
+
+def test_tiny_terminals_get_lines_instead() -> None:
+    assert is_big_enough(80, 24)
+    assert not is_big_enough(49, 24)
+    assert not is_big_enough(80, 17)

@@ -1,0 +1,106 @@
+"""Two runs of one seed are the same run: same journal, whatever misbehaves, and same bytes on any clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.devices import Outcome, Toy
+
+pytestmark = pytest.mark.walls
+Run = Callable[..., Outcome]
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+CASES = {
+    "nothing": Toy(),
+    "schema": Toy("if window.frame == 5: window._emit(port, b'zz')"),
+    "range": Toy("if window.frame % 4 == 1: window.send('note', Note(101, 'x'))", restarts=1),
+    "replay": Toy("if window.frame == 5: link.sequence -= 1"),
+    "spoof": Toy("if window.frame == 5: link.partition = 99"),
+    "flood": Toy("for n in range(window.frame): window.send('note', Note(1, 'x'))", restarts=9),
+    "rejections dropped": Toy(
+        "for n in range(window.frame): window._emit(port, b'zz')", health={"bad_message": "drop"}
+    ),
+    "exit": Toy("if window.frame == 5: os._exit(1)"),
+    "system call": Toy("if window.frame == 5: ctypes.CDLL(None).ptrace(0, 0, 0, 0)"),
+    "spin": Toy("while window.frame == 5: pass", budget_ms=100),
+    "quarantine": Toy("os._exit(1)"),
+}
+
+
+@pytest.mark.parametrize("toy", CASES.values(), ids=list(CASES))
+def test_one_seed_gives_one_journal(device: Run, toy: Toy) -> None:
+    chains = {device(toy, seed=7).journal.chain for _ in range(2)}
+    assert len(chains) == 1
+
+
+def test_another_seed_gives_another_journal(device: Run) -> None:
+    assert device(Toy(), seed=7).journal.chain != device(Toy(), seed=8).journal.chain
+
+
+def sent_by(outcome: Outcome, partition: str) -> list[tuple[int, int, bytes]]:
+    """Everything a partition emitted: frame, port, canonical bytes."""
+    return [
+        (frame.frame, admitted.port, admitted.messages)
+        for frame in outcome.frames
+        for admitted in frame.admitted
+        if admitted.sender == partition
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clock", "toy"),
+    [
+        ("real", Toy(frame_ms=150, budget_ms=70, steady_budget_ms=70, world_budget_ms=100)),
+        ("1000x", Toy(frame_ms=150_000, budget_ms=70, steady_budget_ms=70, world_budget_ms=100)),
+    ],
+)
+def test_the_clock_does_not_change_what_is_sent(device: Run, clock: str, toy: Toy) -> None:
+    virtual, timed = device(toy), device(toy, clock=clock)
+    assert timed.record.wall_s > 12 * 0.15
+    assert sent_by(virtual, "steady") == sent_by(timed, "steady")
+    assert len(sent_by(virtual, "steady")) == 12
+    assert virtual.journal.chain == timed.journal.chain
+
+
+def test_the_worked_example_sends_the_same_on_the_real_clock(device: Run) -> None:
+    virtual, real = (device(ROOT / "examples/thermostat", 80, clock=clock) for clock in ("virtual", "real"))
+    assert sent_by(virtual, "heater") == sent_by(real, "heater")
+    assert len(sent_by(real, "heater")) >= 79
+
+
+def test_therapy_sends_the_same_whatever_the_other_partition_tries_where_nothing_of_it_is_admitted(
+    device: Run,
+) -> None:
+    quiet = device(Toy("return"))
+    loud = device(Toy("for _ in range(5): window._emit(port, b'zz')\nreturn", restarts=50, within_frames=60))
+    assert loud.rulings()
+    assert sent_by(quiet, "steady") == sent_by(loud, "steady")
+
+
+def test_a_leak_from_the_other_partition_would_be_seen(device: Run) -> None:
+    quiet, heard = device(Toy("return")), device(Toy())
+    assert sent_by(quiet, "steady") != sent_by(heard, "steady")
+
+
+@pytest.mark.slow
+def test_sixty_restarts_leave_no_descriptor_open(device: Run) -> None:
+    monitor: list[int] = []
+    counts: dict[int, int] = {}
+
+    def count(frame: int, _: Any) -> None:
+        if not monitor:
+            monitor.extend(
+                int(pid)
+                for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+                if Path(f"/proc/{pid}/comm").read_text() == "bh-monitor\n"
+            )
+        counts[frame] = len(os.listdir(f"/proc/{monitor[0]}/fd"))
+
+    outcome = device(Toy("os._exit(0)", restarts=900, within_frames=1000), 64, on_frame=count)
+    assert len(outcome.lives()) == 2 * 64
+    assert counts[63] == counts[3]
