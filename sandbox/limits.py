@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 
 #: What the interpreter, libzmq's two threads and their stacks map before partition code runs (52 to 69 MB
-#: were measured on x86-64), with room to spare. A partition's ``memory`` limit counts from here. RLIMIT_AS counts
-#: reserved address space, not use.
+#: were measured on x86-64), with room to spare. A partition's ``memory`` limit counts from here.
+#: RLIMIT_AS counts reserved address space, not use.
 BASE_ADDRESS_SPACE_BYTES = 128 << 20
 
 

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 from sandbox import linux
@@ -28,6 +29,7 @@ class PackageMissing(Exception):
     """A package that the design names is not installed."""
 
 
+@cache
 def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
     """The folders and single files that hold the named top-level packages. Raises ``PackageMissing``."""
     paths: list[str] = []
@@ -42,6 +44,7 @@ def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
+@cache
 def interpreter_paths() -> tuple[str, ...]:
     """The folders of the standard library (its ``site-packages`` is covered by an empty tmpfs)."""
     stdlib = sysconfig.get_path("stdlib")

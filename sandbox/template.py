@@ -1,7 +1,6 @@
-"""The template process: has the interpreter and libraries loaded, holds no secret, and forks confined
-processes.
+"""The template process: has interpreter and libraries loaded, holds no secret, forks confined processes.
 
-Run as ``python -m sandbox.template FD`` by the monitor. One request at a time comes over the socket ``FD``: a
+Run as ``python -m sandbox.template FD`` by the monitor. Requests come over the socket ``FD``, each a
 ``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is
 gone when the second, the first process of the new ones, goes on: the kernel then hands the second to the
 monitor (a child subreaper), which can watch, kill and reap it, and whose death kills it.
@@ -9,18 +8,102 @@ monitor (a child subreaper), which can watch, kill and reap it, and whose death 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
+import select
 import signal
 import socket
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 
 from ipc_schemas import codec, links
 from sandbox import cgroups, linux, namespaces, stub
 
 _ORDERS: codec.Codec[links.LaunchOrder] = codec.Codec(links.LaunchOrder)
 _DESCRIPTORS = 4
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A launch whose first child still lives. ``sync`` is our end of the socket to the two children."""
+
+    order: links.LaunchOrder
+    descriptors: list[int]
+    first: int
+    first_pidfd: int
+    sync: socket.socket
+
+    def close(self) -> None:
+        """Let go of everything, here or in a forked child."""
+        self.sync.close()
+        for descriptor in (*self.descriptors, self.first_pidfd):
+            os.close(descriptor)
+
+
+class Template:
+    """Serves orders side by side: joining a control group makes the kernel wait, and others need not."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._pending: list[_Pending] = []
+
+    def serve(self) -> None:
+        """Until the monitor closes the socket."""
+        while True:
+            poll = select.poll()
+            poll.register(self._control, select.POLLIN)
+            for each in self._pending:
+                poll.register(each.sync, select.POLLIN)
+                poll.register(each.first_pidfd, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            for each in tuple(self._pending):
+                # In this order: a child that is gone has said before what it had to say.
+                if each.first_pidfd in ready:
+                    self._finish(each)
+                elif each.sync.fileno() in ready:
+                    self._map(each)
+            if self._control.fileno() in ready and not self._take():
+                return
+
+    def _take(self) -> bool:
+        """Take one order and fork its first child. Returns whether there are more to come."""
+        request, descriptors, _, _ = socket.recv_fds(self._control, 1 << 16, _DESCRIPTORS)
+        if not request:
+            return False
+        order = _ORDERS.decode(request)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        first = os.fork()
+        if first == 0:
+            # Another launch's life socket must not stay open in here: its end tells the monitor of a death.
+            for other in self._pending:
+                other.close()
+            ours.close()
+            _first_child(order, descriptors, theirs)
+        theirs.close()
+        self._pending.append(_Pending(order, descriptors, first, os.pidfd_open(first), ours))
+        return True
+
+    def _map(self, each: _Pending) -> None:
+        """The first child has left its namespaces: map its ids, which has to be done from outside."""
+        if each.sync.recv(1) != b"u":
+            return
+        try:
+            if "userns" in each.order.walls:
+                namespaces.write_id_map(each.first, each.order.outer_uid)
+            each.sync.send(b"m")
+        except OSError as error:
+            why = f"{each.order.name}: the id map could not be written: {error.strerror}"
+            _tell(each.descriptors[0], links.Failed(why))
+            each.sync.shutdown(socket.SHUT_RDWR)
+
+    def _finish(self, each: _Pending) -> None:
+        """The first child is gone: the second now belongs to the monitor, and may go on."""
+        os.waitpid(each.first, 0)
+        with suppress(OSError):  # there is no second child
+            each.sync.send(b"a")
+        each.close()
+        self._pending.remove(each)
 
 
 def main() -> None:
@@ -32,43 +115,8 @@ def main() -> None:
     stub.warm_up()
     gc.collect()
     gc.freeze()
-    try:
-        control.send(b"ready")
-    except BrokenPipeError:
-        return  # the monitor was stopped before it could switch anything on
-    while True:
-        request, descriptors, _, _ = socket.recv_fds(control, 1 << 16, _DESCRIPTORS)
-        if not request:
-            return
-        try:
-            _launch(_ORDERS.decode(request), descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-
-def _launch(order: links.LaunchOrder, descriptors: list[int]) -> None:
-    """Fork the pair, map the ids between them, and wait until the first child is gone."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    first = os.fork()
-    if first == 0:
-        ours.close()
-        _first_child(order, descriptors, theirs)
-    theirs.close()
-    try:
-        if ours.recv(1) == b"u" and "userns" in order.walls:
-            namespaces.write_id_map(first, order.outer_uid)
-        ours.send(b"m")
-    except OSError as error:
-        ours.close()  # so that the first child gives up
-        os.waitpid(first, 0)
-        _tell(
-            descriptors[0], links.Failed(f"{order.name}: the id map could not be written: {error.strerror}")
-        )
-        return
-    os.waitpid(first, 0)
-    with ours, contextlib.suppress(OSError):  # the process was killed meanwhile, or never came to be
-        ours.send(b"a")
+    control.send(b"ready")
+    Template(control).serve()
 
 
 def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -> None:
@@ -87,25 +135,17 @@ def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.
         if child == 0:
             stub.run(order, descriptors, sync)
             os._exit(0)
-        _announce(life, child)
+        pidfd = os.pidfd_open(child)
+        with socket.socket(fileno=os.dup(life)) as channel:
+            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
     except OSError as error:
         _tell(life, links.Failed(f"{order.name}: {error}"))
         os._exit(1)
     os._exit(0)
 
 
-def _announce(life: int, child: int) -> None:
-    """Hand the child's pidfd to the monitor; if it does not want it any more, there shall be no child."""
-    pidfd = os.pidfd_open(child)
-    with socket.socket(fileno=os.dup(life)) as channel:
-        try:
-            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
-        except BrokenPipeError:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-
-
 def _tell(life: int, sign: links.LifeSign) -> None:
-    with socket.socket(fileno=os.dup(life)) as channel, contextlib.suppress(BrokenPipeError):
+    with socket.socket(fileno=os.dup(life)) as channel:
         channel.send(codec.encode(sign))
 
 

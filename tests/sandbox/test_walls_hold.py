@@ -48,7 +48,7 @@ ATTEMPTS = (
     Attempt("list_root", ("mntns", "landlock")),
     Attempt("write_outside", ("mntns", "landlock"), facts={"path": "{open_folder}/file"}),
     Attempt("write_image", ("mntns", "landlock", "uid")),
-    Attempt("write_channel", ("mntns", "landlock")),
+    Attempt("write_channel", ("mntns", "landlock", "uid")),
     Attempt("see_processes", ("procfs", "landlock"), facts={"pid": "{victim}"}),
     Attempt("own_memory", ("procfs", "landlock", "dumpable", "uid")),
     Attempt("read_groups", ("procfs", "landlock", "cgroupns", "dumpable"), walls=("cgroupns",)),
