@@ -373,6 +373,7 @@ class Warden:
             has_scratch=limits.scratch_bytes_max > 0,
             files_max=limits.files_max,
             packages=self.design.partition(what).packages if role == "partition" else (),
+            channel=str(self.channel_folder(what.removeprefix("gate of "))),
         )
         return [f"{what}: {line}" for line in inventory.differences(nascent.pid, expected)]
 
