@@ -100,7 +100,9 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
                 ears.on_frame(frame, world)
 
             try:
-                record = bench.run(_with_implant(design, plan, equipped), folder, ears.on_note, on_frame)
+                record = bench.run(
+                    _with_implant(design, plan, schedule, equipped), folder, ears.on_note, on_frame
+                )
             except BaseException:  # interrupted: what attacks left behind ends now, not at its own deadline
                 bench.close()
                 watcher.end_survivors()
@@ -150,9 +152,12 @@ def _equip(
     return catalogue.with_spans(catalogue.equip(known, means))
 
 
-def _with_implant(design: Design, plan: Plan, schedule: Sequence[Injection]) -> Plan:
-    files = image.implant_files() | {image.SCHEDULE: image.schedule_bytes(schedule)}
-    overlay = links.Overlay(str(design.partition(ATTACKED).image), image.ENTRY, files)
+def _with_implant(
+    design: Design, plan: Plan, schedule: Sequence[Injection], equipped: Sequence[Injection]
+) -> Plan:
+    files = image.overlay_files(catalogue.with_spans(schedule))
+    folder = str(design.partition(ATTACKED).image)
+    overlay = links.Overlay(folder, image.ENTRY, files, image.means_bytes(equipped))
     return replace(plan, overlays={**plan.overlays, ATTACKED: overlay})
 
 

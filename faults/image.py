@@ -38,6 +38,14 @@ def schedule_bytes(schedule: Iterable[Injection]) -> bytes:
     return json.dumps(plan, indent=1).encode()
 
 
+def means_bytes(equipped: Iterable[Injection]) -> bytes:
+    """The configuration: for each entry of the schedule, in its order, the parameters that are new in each run.
+
+    They are no part of the image, so that the image, and with it the journal, is the same in each run.
+    """
+    return json.dumps([dict(one.parameters) for one in equipped]).encode()
+
+
 def overlay_files(schedule: Iterable[Injection]) -> dict[str, bytes]:
     """What to add to the benign image's folder for ``ENTRY`` to run: implant, attacks and schedule."""
     return implant_files() | {SCHEDULE: schedule_bytes(schedule)}

@@ -161,11 +161,15 @@ REPORT_BYTES_MAX = 96 << 10
 
 
 class Overlay(Link, frozen=True):
-    """Another image for one partition than the design's: a folder, an entry point, and files to add."""
+    """Another image for one partition than the design's: a folder, an entry point, and files to add.
+
+    ``config`` replaces the partition's configuration when it is not empty; it is no part of the image's digest.
+    """
 
     folder: Path
     entry: Text
     files: dict[str, bytes]
+    config: Blob = b""
 
 
 class PowerOn(Link, frozen=True):

@@ -181,6 +181,8 @@ def _warden(
                     f"{partition.name} needs the configuration {partition.config!r}; the world gives none"
                 )
             configs[partition.name] = order.configs[partition.config]
+        if overlay is not None and overlay.config:
+            configs[partition.name] = overlay.config
     gate = images.gate_image(shared)
     run_folder = Path(order.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)

@@ -24,14 +24,17 @@ _Benign: Any = importlib.import_module("main").Transfer
 class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is the image's own, known at run time
     """Transfer with an implant.
 
-    ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``.
+    ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``; the configuration, when there
+    is one, holds more parameters for each of its entries: those that differ from run to run.
     """
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         plan = json.loads((Path(__file__).parent / SCHEDULE).read_text(encoding="utf-8"))
         self._plan: dict[int, list[dict[str, Any]]] = {}
-        for entry in plan:
+        means = json.loads(setup.config) if setup.config else [{} for _ in plan]
+        for entry, more in zip(plan, means, strict=True):
+            entry["parameters"] = more | entry.get("parameters", {})
             self._plan.setdefault(int(entry["frame"]), []).append(entry)
         self._captured: list[footholds.Captured] = []
         self._settings: Any = None

@@ -114,6 +114,15 @@ def test_an_honest_therapy_says_the_same_with_and_without_the_attacker() -> None
 
 
 @pytest.mark.walls
+def test_an_attacked_run_leaves_the_same_journal_each_time() -> None:
+    schedule = [catalogue.parse_attack(t) for t in ("K01@00:30", "C14@00:50", "C15@01:10", "C03@01:30")]
+    chains = {experiment.run(Plan(DESIGN, FRAMES), schedule).chain for _ in range(2)}
+    assert len(chains) == 1
+    assert chains != {""}
+    assert experiment.run(Plan(DESIGN, FRAMES), schedule[:3]).chain not in chains
+
+
+@pytest.mark.walls
 @pytest.mark.parametrize(
     ("source", "without"),
     [(_CLOCK, frozenset[str]()), (_LOAD_AVERAGE, frozenset({"procfs", "landlock"}))],
