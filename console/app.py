@@ -152,7 +152,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @_FILE
 @options.common
 def verify(**given: Any) -> int:
-    """Check the hash chain: every record, and whether the end is there. Status 1 when it is broken."""
+    """Check the hash chain: every record, and whether the end is there. Status 1 when either fails."""
     return _do(jobs.journal_verify, given)
 
 

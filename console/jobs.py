@@ -200,7 +200,7 @@ def passport(output: Output, given: Mapping[str, Any]) -> int:
 
 
 def journal_verify(output: Output, given: Mapping[str, Any]) -> int:
-    """Status 1 when the chain does not hold; a torn end is told, and holds up to there."""
+    """Status 1 when the chain does not hold, and when the end is missing: what was cut off may have mattered."""
     path: Path = given["file"]
     try:
         reading = journal.read(path)
@@ -213,8 +213,10 @@ def journal_verify(output: Output, given: Mapping[str, Any]) -> int:
     line = journal_page.verdict(path, reading)
     output.show(Group(line, Text(f"chain {reading.chain}")))
     output.verdict(line)
-    output.write_json(as_json.journal_verify(path, reading, "", failures.HELD))
-    return failures.HELD
+    is_whole = reading.is_complete and not reading.torn_bytes
+    status = failures.HELD if is_whole else failures.NOT_HELD
+    output.write_json(as_json.journal_verify(path, reading, "", status))
+    return status
 
 
 def journal_show(output: Output, given: Mapping[str, Any]) -> int:

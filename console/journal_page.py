@@ -76,7 +76,8 @@ def verdict(path: Path, reading: journal.Reading) -> Text:
         ended = f"complete: {end.frames} frames{f', {sanitised(end.why)}' if end.why else ''}"
         return Text(f"{path}: the chain holds over {count} records; {ended}", style="green")
     torn = f", then {reading.torn_bytes} bytes of a torn record" if reading.torn_bytes else ""
-    return Text(f"{path}: the chain holds over {count} records, but the end is missing{torn}", style="yellow")
+    text = f"INCOMPLETE  {path}: the chain holds over {count} records, but the end is missing{torn}"
+    return Text(text, style="yellow")
 
 
 def entries(reading: journal.Reading, wanted: Filter) -> Iterator[dict[str, Any]]:

@@ -185,7 +185,20 @@ def read(path: Path) -> Reading:
         position = end
     if not entries or not isinstance(entries[0], Header):
         raise JournalBroken(f"{path}: the header record is missing")
+    _check_order(path, entries)
     return Reading(tuple(entries), chain.hex(), len(content) - position)
+
+
+def _check_order(path: Path, entries: list[Entry]) -> None:
+    """One header, frames that go up (the last may have a second, unfinished record), nothing behind the end."""
+    frame = -1
+    for index, entry in enumerate(entries[1:], 1):
+        out_of_place = isinstance(entry, Header) or isinstance(entries[index - 1], End)
+        if isinstance(entry, Frame):
+            out_of_place = out_of_place or entry.frame < frame
+            frame = entry.frame
+        if out_of_place:
+            raise JournalBroken(f"{path}: record {index} stands where no such record may stand")
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:

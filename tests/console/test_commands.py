@@ -41,6 +41,16 @@ def test_a_changed_journal_is_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.walls
+def test_a_journal_without_its_end_is_no_whole_journal(tmp_path: Path) -> None:
+    commands.run("run", *SHORT, "--keep", str(tmp_path), "--quiet")
+    journal = tmp_path / "run.bhj"
+    journal.write_bytes(journal.read_bytes()[:-200])
+    done = commands.run("journal", "verify", str(journal))
+    assert done.returncode == 1
+    assert done.stdout.startswith("INCOMPLETE")
+
+
+@pytest.mark.walls
 def test_json_on_standard_output_is_all_there_is() -> None:
     done = commands.run("run", *SHORT, "--json", "-")
     assert json.loads(done.stdout)["run"]["frames_done"] == 29

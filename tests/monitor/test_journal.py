@@ -174,3 +174,21 @@ def test_half_a_record_is_taken_back_and_a_smaller_one_may_still_follow(
     assert list(found.entries[:2]) == [HEADER, FRAMES[0]]
     assert (found.torn_bytes, found.is_complete) == (0, room_bytes >= 100)
     assert found.chain == writer.chain.hex()
+
+
+@pytest.mark.parametrize("order", ["end first", "two headers", "frames go back"])
+def test_a_chain_that_holds_over_records_in_an_impossible_order_is_broken(tmp_path: Path, order: str) -> None:
+    header = journal.Header(1, "d", "0" * 64, 2, (), {}, ())
+    frames = [journal.Frame(number, (), (), (), ()) for number in (0, 1)]
+    end = journal.End(2, "")
+    entries: dict[str, list[journal.Entry]] = {
+        "end first": [header, frames[0], end, frames[1]],
+        "two headers": [header, frames[0], header, end],
+        "frames go back": [header, frames[1], frames[0], end],
+    }
+    writer = journal.Writer(tmp_path / "j")
+    for entry in entries[order]:
+        writer.append(entry)
+    writer.close()
+    with pytest.raises(journal.JournalBroken, match="stands where no such record may stand"):
+        journal.read(tmp_path / "j")
