@@ -135,17 +135,26 @@ def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.
         if child == 0:
             stub.run(order, descriptors, sync)
             os._exit(0)
-        pidfd = os.pidfd_open(child)
-        with socket.socket(fileno=os.dup(life)) as channel:
-            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
+        _announce(life, child)
     except OSError as error:
         _tell(life, links.Failed(f"{order.name}: {error}"))
         os._exit(1)
     os._exit(0)
 
 
-def _tell(life: int, sign: links.LifeSign) -> None:
+def _announce(life: int, child: int) -> None:
+    """Hand the child's pidfd to the monitor; if it does not want it any more, there shall be no child."""
+    pidfd = os.pidfd_open(child)
     with socket.socket(fileno=os.dup(life)) as channel:
+        try:
+            socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])
+        except BrokenPipeError:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _tell(life: int, sign: links.LifeSign) -> None:
+    """Say it to the monitor, unless it has given up this launch and closed its end."""
+    with socket.socket(fileno=os.dup(life)) as channel, suppress(BrokenPipeError):
         channel.send(codec.encode(sign))
 
 

@@ -120,4 +120,6 @@ def test_sixty_restarts_leave_no_descriptor_open(device: Run) -> None:
 
     outcome = device(Toy("os._exit(0)", restarts=900, within_frames=1000), 64, on_frame=count)
     assert len(outcome.lives()) == 2 * 64
-    assert counts[63] == counts[3]
+    # A life that is on its way holds a few more than one that runs, so peaks are compared, not single frames.
+    frames = sorted(counts)
+    assert max(counts[frame] for frame in frames[-16:]) <= max(counts[frame] for frame in frames[:16])

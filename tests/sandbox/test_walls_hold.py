@@ -239,7 +239,10 @@ def test_a_share_of_the_processor_is_kept(yard: Yard) -> None:
         with yard.confined("spin", limits=Limits(cpu_share=share), seconds=0.6) as process:
             process.finish()
         used_s[share] = float(process.said[0]["said"])
-    assert used_s[0.2] < 0.35 < used_s[1.0] or used_s[0.2] < used_s[1.0] / 2, used_s
+    # A fifth of 0.6 s, and as much again for the period in which the spinning began. What a whole share gives
+    # depends on what else the machine is doing, so it is only compared.
+    assert used_s[0.2] <= 0.24, used_s
+    assert used_s[0.2] < used_s[1.0], used_s
 
 
 @pytest.mark.unprivileged
