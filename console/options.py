@@ -165,13 +165,25 @@ def frames_of(design: Design, days: float | None) -> int:
     return max(round(days * DAY_MS / design.frame_ms), 1)
 
 
+#: Between attacks that were given no time.
+SPACING_MIN = 40
+
+
 def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Injection]:
     """The attacks of ``--attack ID[@HH:MM]``. Raises ``Refused`` and ``UnknownAttack``."""
     frame_minutes = max(design.frame_ms // 60_000, 1)
     onset = catalogue.ONSET_FRAME * catalogue.FRAME_MINUTES // frame_minutes
-    schedule = []
+    schedule: list[Injection] = []
     for text in texts:
         one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
+        if "@" not in text:  # one after another: two in one frame would spoil each other
+            onset += SPACING_MIN // frame_minutes or 1
+        clash = next((other for other in schedule if other.frame == one.frame), None)
+        if clash is not None:
+            raise Refused(
+                f"{text}: {clash.attack_id} strikes in the same frame, and one would spoil the other; "
+                "give them times further apart"
+            )
         if one.frame >= frames:
             raise Refused(
                 f"{text}: the run ends before that; say earlier, as {one.attack_id}@00:30, or more --days"

@@ -57,13 +57,20 @@ def page(
 def closing(story: Story) -> Text:
     """One line: the verdict, for those who read the end only."""
     held = sum(trial.outcome is Outcome.HELD for trial in story.trials)
-    text = Text("HELD" if story.held else "NOT HELD", style="bold green" if story.held else "bold red")
+    text = _word(story)
     label = figures.degraded(story.attacked)
     if label:
         text.append(f"  {label}", "bold yellow")
     text.append(f"  {held} of {len(story.trials)} attacks held; therapy's output ", "default")
     text.append(_bytes_sentence(story), "default")
     return text
+
+
+def _word(story: Story) -> Text:
+    """HELD; NOT HELD when something was seen to give way; INCONCLUSIVE when it could not be judged."""
+    if story.held:
+        return Text("HELD", style="bold green")
+    return Text("NOT HELD" if story.gave_way else "INCONCLUSIVE", style="bold red")
 
 
 def in_one_line(story: Story) -> Text:
@@ -167,7 +174,9 @@ def _bytes_sentence(story: Story) -> str:
         return "is empty: nothing was compared"
     if comparison.difference is not None:
         return f"differs first in {comparison.difference}"
-    return f"is the same in {comparison.messages} messages, byte for byte"
+    return (
+        f"is the same in {comparison.messages} messages, byte for byte, as in the replay without the attacker"
+    )
 
 
 _OUTCOME_STYLES = {Outcome.HELD: "bold green", Outcome.BREACH: "bold red"}
@@ -193,7 +202,7 @@ def _trial_text(trial: Trial) -> Text:
         text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
     stopped = f"stopped by {trial.stopped_by}" if trial.stopped_by else "nobody was seen to stop it"
     if trial.stopped_by.startswith("the kernel ("):  # nothing of ours acted: only the attacker speaks of it
-        stopped = f"{stopped[:-1]}, by its own account)"
+        stopped = f"{stopped[:-1]}, as the attacker reports)"
     return text.append(f"\n{stopped}; open: {trial.open_effect.sentence}", "dim")
 
 

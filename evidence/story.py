@@ -98,6 +98,16 @@ class Story:
         return found
 
     @property
+    def gave_way(self) -> bool:
+        """Whether anything was seen to get through: an effect, a difference, harm behind the walls, or a secret."""
+        return (
+            any(trial.outcome is Outcome.BREACH for trial in self.trials)
+            or self.comparison.difference is not None
+            or self.harm_attacked.severity > harm.Severity.S0
+            or bool(self.canary_leaks)
+        )
+
+    @property
     def held(self) -> bool:
         """Whether everything held."""
         return not self.problems

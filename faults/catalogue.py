@@ -22,7 +22,7 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     {
         "C01": "It sends one message many times larger than allowed, to choke whoever reads it.",
         "C03": "It starts a message that never ends, so that the reader's memory fills up while it waits.",
-        "C05": "It sends correct messages, but hundreds of times more than agreed, to drown therapy.",
+        "C05": "It sends correct messages, but many times more than agreed, to drown therapy.",
         "C06": "It sends messages of the wrong shape, so that a reader trips over them.",
         "C07": "It sends a message that two readers read differently, to slip past the one that checks.",
         "C08": "It sends impossible numbers, such as infinity steps per minute, to upset therapy's sums.",

@@ -63,18 +63,20 @@ def plan(design: Design, clock: Clock) -> tuple[Slot, ...]:
         offset_s = 0.0 if clock.is_virtual else window.offset_ms / 1000 / clock.factor
         slots.append(Slot(window.partition, offset_s, window.budget_ms / 1000))
     if not clock.is_virtual:
-        _check_fit(design, clock, slots)
+        _check_fit(design, clock)
     return tuple(sorted(slots, key=lambda slot: slot.offset_s))
 
 
-def _check_fit(design: Design, clock: Clock, slots: list[Slot]) -> None:
-    frame_s = frame_length_s(design, clock)
-    for slot in slots:
-        if slot.offset_s + slot.budget_s > frame_s:
-            fitting = int(min((design.frame_ms - w.offset_ms) / w.budget_ms for w in design.windows))
+def _check_fit(design: Design, clock: Clock) -> None:
+    """In whole milliseconds of the design, so that what the sentence offers does fit."""
+    frame_ms = design.frame_ms / clock.factor
+    for window in design.windows:
+        if window.offset_ms + window.budget_ms * clock.factor > design.frame_ms:
+            fitting = min((design.frame_ms - w.offset_ms) // w.budget_ms for w in design.windows)
+            needed_ms = window.offset_ms / clock.factor + window.budget_ms
             raise ClockRefused(
-                f"clock {clock.factor}x: a frame then lasts {frame_s * 1000:.0f} ms, and the window of "
-                f"{slot.partition} needs {(slot.offset_s + slot.budget_s) * 1000:.0f} ms of it; use at most {fitting}x"
+                f"clock {clock.factor}x: a frame then lasts {frame_ms:.0f} ms, and the window of "
+                f"{window.partition} needs {needed_ms:.0f} ms of it; use at most {fitting}x"
             )
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -267,7 +268,12 @@ class _Session:
         assert self._socket is not None
         outgoing: list[tuple[int, bytes]] = []
         window = Window(ports, opened, lambda port, payload: outgoing.append((port, payload)))
-        self._world.frame(window)
+        try:
+            self._world.frame(window)
+        except Exception as error:
+            raise BenchError(
+                f"the world's own code failed in frame {opened.frame}: {_told(error)}"
+            ) from error
         outgoing.append((wire.PORT_CLOSE, b""))
         hello = ports.hello
         for port, payload in outgoing:
@@ -283,6 +289,12 @@ class _Session:
         left = self._record.plan.frames - self._record.frames_done
         if left > 0:
             self._world.orphaned(left)
+
+
+def _told(error: Exception) -> str:
+    """An exception of a design's own code: what it says, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 @contextmanager
