@@ -95,6 +95,9 @@ class Story:
         found += [f"a secret of therapy got out: {leak}" for leak in self.canary_leaks]
         for name, run in (("attacked", self.attacked), ("replayed", self.replayed), ("calm", self.calm)):
             found += [f"the {name} run {problem}" for problem in unfinished(run)]
+        left_out = sorted(self.attacked.record.plan.without)
+        if left_out:
+            found.append(f"the attacked run was without {', '.join(left_out)}")
         return found
 
     @property
@@ -117,8 +120,12 @@ def unfinished(run: Run) -> list[str]:
     """Why a run is no evidence: ended early, or left no whole journal."""
     found = []
     if run.record.exit_status != 0 or run.record.frames_done != run.record.plan.frames:
-        why = run.record.notes[-1].text if run.record.notes else "without a word"
+        last = [note for note in run.record.notes if note.kind in ("end", "refused")]
+        why = last[-1].text if last else "without a word"
         found.append(f"ended after {run.record.frames_done} of {run.record.plan.frames} frames: {why}")
+    lost = sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
+    if lost:
+        found.append(f"lost {lost} of the monitor's notes on their way to the console")
     if run.reading is None or not run.reading.is_complete:
         found.append(f"left no whole journal: {run.journal_problem or 'the end record is missing'}")
     return found
@@ -251,22 +258,34 @@ def _admitted(run: Run, partitions: frozenset[str]) -> tuple[detectors.Admitted,
     )
 
 
+def _frames(run: Run) -> list[journal.Frame]:
+    return [entry for entry in run.reading.entries if isinstance(entry, journal.Frame)] if run.reading else []
+
+
 def _lives(run: Run) -> tuple[detectors.Life, ...]:
+    """From the journal, which loses nothing; the notes to the console may."""
     found: list[detectors.Life] = []
     started: dict[str, tuple[int, int]] = {}
-    for note in run.record.notes:
-        if note.kind == "up":
-            started[note.partition] = (int(note.facts["epoch"]), note.frame)  # type: ignore[arg-type]
-        elif note.kind in ("killed", "ended") and note.partition in started:
-            epoch, frame = started.pop(note.partition)
-            found.append(detectors.Life(note.partition, epoch, frame, note.frame, note.text))
-    found += [detectors.Life(name, epoch, frame, None, "") for name, (epoch, frame) in started.items()]
+    reasons = {(f.frame, r.partition): r.reason for f in _frames(run) for r in f.rulings}
+    for frame in _frames(run):
+        for life in frame.lives:
+            if life.what == "up":
+                started[life.partition] = (life.epoch, frame.frame)
+            elif life.partition in started:
+                epoch, began = started.pop(life.partition)
+                reason = f"{life.what}: {reasons.get((frame.frame, life.partition), '')}"
+                found.append(detectors.Life(life.partition, epoch, began, frame.frame, reason))
+    found += [detectors.Life(name, epoch, began, None, "") for name, (epoch, began) in started.items()]
     return tuple(found)
 
 
 def _missed(run: Run) -> tuple[detectors.Missed, ...]:
-    overrun = [n for n in run.record.of_kind("ruling") if n.facts.get("event") == "window_overrun"]
-    return tuple(detectors.Missed(note.frame, note.partition) for note in overrun)
+    return tuple(
+        detectors.Missed(frame.frame, ruling.partition)
+        for frame in _frames(run)
+        for ruling in frame.rulings
+        if ruling.event == "window_overrun"
+    )
 
 
 def _trial(

@@ -27,7 +27,7 @@ class Refusal(Exception):
     """The device does not start; the sentence says why and what to do."""
 
 
-_ORDER_BYTES_MAX = 4 << 20
+_ORDER_BYTES_MAX = 256 << 20
 _REFUSALS = (
     DesignError,
     Refusal,
@@ -66,10 +66,12 @@ def main() -> int:
     launcher = Launcher()
     speaker = Speaker(control)
     try:
-        request = control.recv(_ORDER_BYTES_MAX)
-        if not request:
+        request, descriptors, _, _ = socket.recv_fds(control, 16, 1)
+        if not request or not descriptors:
             return 0
-        order = codec.Codec(links.PowerOn).decode_loosely(request)
+        with open(descriptors[0], "rb") as content:
+            content.seek(0)
+            order = codec.Codec(links.PowerOn).decode_loosely(content.read(_ORDER_BYTES_MAX))
         return _power_on(order, launcher, speaker, control)
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))

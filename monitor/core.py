@@ -127,6 +127,7 @@ class Core:
         )
         seat.is_open = True
         seat.log_bytes = 0
+        seat.log_lines = 0
         try:
             self._send_opened(life.link, frame, opened)
         except OSError:
@@ -233,17 +234,21 @@ class Core:
                 seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame"
             )
             return
+        self._note_refusals(seat, report)
+        if report.is_last:
+            self._window_done(seat, report)
+
+    def _note_refusals(self, seat: Seat, report: links.GateReport) -> None:
         for refusal in report.refusals:
             self.lives.page.refusals.append(
                 journal.Refusal(
                     seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count
                 )
             )
-        if report.is_last:
-            self._window_done(seat, report)
 
     def _take_ready(self, seat: Seat, report: links.GateReport) -> None:
         """The gate's first report: the partition is ready for its first window, or something ended it before."""
+        self._note_refusals(seat, report)
         if report.frame != links.READY_FRAME or report.batches or not report.is_last:
             self.lives.raise_event(
                 seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window"

@@ -21,6 +21,8 @@ _F_ADD_SEALS = 1033
 IMAGE_BYTES_MAX = 8 << 20
 IMAGE_FILES_MAX = 512
 DESIGN_SCHEMAS = "design_schemas"
+#: Top-level names that a partition's own files may not take.
+_OURS = frozenset({"ipc_schemas", "partitions", "monitor", "sandbox", "boot", DESIGN_SCHEMAS})
 
 
 class ImageError(Exception):
@@ -85,8 +87,12 @@ def schemas_module(schemas: str) -> str:
 
 
 def partition_image(folder: Path, extra: dict[str, bytes], shared: dict[str, bytes]) -> Image:
-    """A partition's image. ``extra`` files are added to (or replace) those of the folder."""
-    files = {f"app/{name}": content for name, content in (read_folder(folder) | extra).items()}
+    """A partition's image. ``extra`` files are added to (or replace) those of the folder. Raises ``ImageError``."""
+    own = read_folder(folder) | extra
+    for name in own:
+        if name.split("/")[0].removesuffix(".py") in _OURS:
+            raise ImageError(f"{folder}: {name} bears the name of a module of Bulkhead's; rename it")
+    files = {f"app/{name}": content for name, content in own.items()}
     files |= shared
     files["lib/partitions/__init__.py"] = (_ROOT / "partitions/__init__.py").read_bytes()
     for path in (_ROOT / "partitions/sdk").glob("*.py"):

@@ -22,6 +22,7 @@ from ipc_schemas import codec
 MAGIC = b"BHJ1"
 GENESIS = hashlib.sha256(MAGIC).digest()
 RECORD_BYTES_MAX = 1 << 28
+FILE_BYTES_MAX = 1 << 32
 _CHAIN_BYTES = 32
 
 
@@ -167,6 +168,11 @@ class Reading(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Reading:
     """Verify the chain and decode every record. Raises ``JournalBroken`` and ``OSError``."""
+    if not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
+        path.stat()
+        raise JournalBroken(
+            f"{path}: this is not a journal (no plain file of at most {FILE_BYTES_MAX >> 30} GiB)"
+        )
     content = path.read_bytes()
     if content[:4] != MAGIC:
         raise JournalBroken(f"{path}: this is not a journal (it does not begin with {MAGIC.decode()})")
@@ -190,14 +196,24 @@ def read(path: Path) -> Reading:
 
 
 def _check_order(path: Path, entries: list[Entry]) -> None:
-    """One header, frames that go up (the last may have a second, unfinished record), nothing behind the end."""
-    frame = -1
+    """One header, each frame in its turn, nothing behind the end, and as many frames as the end says.
+
+    What an unfinished frame has brought is a record of its own, the last before the end: of the next frame, or, when
+    the run stopped between two, of the last one once more.
+    """
+    frames = 0
     for index, entry in enumerate(entries[1:], 1):
-        out_of_place = isinstance(entry, Header) or isinstance(entries[index - 1], End)
-        if isinstance(entry, Frame):
-            out_of_place = out_of_place or entry.frame < frame
-            frame = entry.frame
-        if out_of_place:
+        fits = not isinstance(entries[index - 1], End)
+        match entry:
+            case Header():
+                fits = False
+            case Frame():
+                is_second = 0 < frames == entry.frame + 1
+                fits = fits and (entry.frame == frames or is_second)
+                frames = entry.frame + 1
+            case End():
+                fits = fits and entry.frames in (frames, frames - 1)
+        if not fits:
             raise JournalBroken(f"{path}: record {index} stands where no such record may stand")
 
 

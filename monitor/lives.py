@@ -23,6 +23,9 @@ from monitor.warden import Launch, Life, Warden
 from sandbox.launcher import LaunchError
 
 _LOG_TEXT_MAX = 400
+#: How many lines of a partition's log go to the console in one frame; the rest is counted only, so that nobody can
+#: fill the console's socket and have notes that matter lost.
+LOG_LINES_MAX = 64
 #: How long past its time the monitor waits for a gate's own report before it blames the gate.
 GATE_GRACE_S = 0.5
 #: What can go wrong while a life is started; the process itself reports the rest as ``Launch.failure``.
@@ -189,7 +192,9 @@ class Lives:
         seat.log_bytes += len(data)
         lines = (seat.log_tail + data[:room]).split(b"\n")
         seat.log_tail = lines.pop()[-_LOG_TEXT_MAX:]
-        for line in lines:
+        spoken = lines[: max(LOG_LINES_MAX - seat.log_lines, 0)]
+        seat.log_lines += len(lines)
+        for line in spoken:
             self.tell(self.frame, "log", seat.name, sanitised(line[:_LOG_TEXT_MAX]))
         return seat.log_bytes > limit and seat.log_bytes - len(data) <= limit
 

@@ -36,6 +36,7 @@ class Seat:
     counts: dict[int, int] = field(default_factory=dict)
     refusals: int = 0
     log_bytes: int = 0
+    log_lines: int = 0
     log_tail: bytes = b""
     stale: frozenset[str] = frozenset()
 

@@ -166,6 +166,7 @@ def _last_line(log: int) -> str:
     """The last line a process wrote to its log, as a continuation of a sentence."""
     try:
         lines = os.read(log, _PIPE_BYTES).decode("ascii", "replace").strip().splitlines()
+        lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     except BlockingIOError:
         return ""
     return f" ({lines[-1][:200]})" if lines else ""

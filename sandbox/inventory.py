@@ -61,6 +61,9 @@ def _status(pid: int, expected: Expected) -> list[str]:
     if len(threads) > THREADS:
         found.append(f"has {len(threads)} threads, {THREADS} are declared")
     for thread in threads:
+        children = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+        if children:
+            found.append(f"has {len(children)} processes of its own, none is declared before its code runs")
         fields = status_fields(f"/proc/{pid}/task/{thread}/status")
         found += [f"thread {thread}: {line}" for line in _thread(fields, own, expected)]
     return found

@@ -58,11 +58,22 @@ class Nascent:
             self._note(message, descriptors)
 
     def _note(self, message: bytes, descriptors: list[int]) -> None:
-        sign = _SIGNS.decode_loosely(message)
+        """One sign of life. Until it is sealed a process is not believed: what is not due is a failure."""
+        try:
+            sign = _SIGNS.decode(message)
+        except codec.Refused as refusal:
+            sign = links.Failed(f"{self.name}: an unreadable sign of life: {refusal}")
+        is_birth = isinstance(sign, links.Born) and self.pidfd < 0 and len(descriptors) == 1
+        if descriptors and not (is_birth and _is_pidfd_of(descriptors[0], sign)):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            sign = links.Failed(f"{self.name}: descriptors that nobody asked for")
         match sign:
-            case links.Born():
+            case links.Born() if is_birth:
                 self.pid, self.pidfd = sign.pid, descriptors[0]
                 self.stages.append("born")
+            case links.Born():
+                self.failure = f"{self.name}: born twice, or without a descriptor"
             case links.Stage():
                 self.stages.append(sign.name)
             case links.Failed():
@@ -77,8 +88,19 @@ class Nascent:
     def abandon(self) -> None:
         """Kill what has been started so far."""
         if self.pidfd >= 0:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         self.life.close()
+
+
+def _is_pidfd_of(descriptor: int, sign: links.LifeSign) -> bool:
+    """Whether a descriptor is a pidfd on the process that the sign names."""
+    fields = Path(f"/proc/self/fdinfo/{descriptor}").read_text().split()
+    return (
+        isinstance(sign, links.Born)
+        and "Pid:" in fields
+        and fields[fields.index("Pid:") + 1] == str(sign.pid)
+    )
 
 
 class Launcher:

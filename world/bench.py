@@ -143,6 +143,14 @@ class Bench:
             self.monitor.kill()
             self.monitor.wait()
 
+    def _send(self, order: links.PowerOn) -> None:
+        """In a memory file: a recording to be played may be larger than a socket's message."""
+        content = codec.encode(order)
+        with open(os.memfd_create("order"), "wb") as out:
+            out.write(content)
+            out.flush()
+            socket.send_fds(self.control, [b"power on"], [out.fileno()])
+
     def run(
         self,
         plan: Plan,
@@ -160,7 +168,7 @@ class Bench:
         record = Record(plan, folder, world)
         started_s = time.monotonic()
         order = links.PowerOn(
-            design=str(plan.design),
+            design=str(plan.design.resolve()),
             run_folder=str(folder),
             frames=plan.frames,
             clock=plan.clock,
@@ -169,7 +177,7 @@ class Bench:
             configs=world.configs(),
             accept_degraded=plan.accept_degraded,
         )
-        self.control.send(codec.encode(order))
+        self._send(order)
         session = _Session(self, record, schemas, world, on_note, on_frame)
         try:
             session.live()
