@@ -162,7 +162,10 @@ def _bytes(story: Story) -> Iterator[Text]:
     yield Text()
     text = Text("therapy's output ", style="bold")
     text.append(_bytes_sentence(story), "green" if story.comparison.holds else "bold red")
-    text.append(" (attacked against replayed: noninterference)", "dim")
+    text.append(
+        " (noninterference: attacked against replayed, where nobody attacks and a player sends ", "dim"
+    )
+    text.append("exactly what the gates had let through)", "dim")
     yield text
     if story.open_comparison.difference is not None:
         yield Text(f"without walls it differed first in {story.open_comparison.difference}", style="dim")
@@ -174,9 +177,7 @@ def _bytes_sentence(story: Story) -> str:
         return "is empty: nothing was compared"
     if comparison.difference is not None:
         return f"differs first in {comparison.difference}"
-    return (
-        f"is the same in {comparison.messages} messages, byte for byte, as in the replay without the attacker"
-    )
+    return f"is the same in {comparison.messages} messages, byte for byte"
 
 
 _OUTCOME_STYLES = {Outcome.HELD: "bold green", Outcome.BREACH: "bold red"}

@@ -168,8 +168,8 @@ class Reading(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Reading:
     """Verify the chain and decode every record. Raises ``JournalBroken`` and ``OSError``."""
-    if not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
-        path.stat()
+    is_bounded = path.is_file() and path.stat().st_size <= FILE_BYTES_MAX
+    if path.exists() and not path.is_dir() and not is_bounded:
         raise JournalBroken(
             f"{path}: this is not a journal (no plain file of at most {FILE_BYTES_MAX >> 30} GiB)"
         )

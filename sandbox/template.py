@@ -115,7 +115,8 @@ def main() -> None:
     stub.warm_up()
     gc.collect()
     gc.freeze()
-    control.send(b"ready")
+    with suppress(OSError):  # a monitor that is gone already shows in the first order that does not come
+        control.send(b"ready")
     Template(control).serve()
 
 

@@ -313,7 +313,7 @@ def test_what_a_log_says_cannot_act_on_a_terminal(device: Run) -> None:
 
 
 def test_a_world_that_raises_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
-    with nothing_left(), pytest.raises(ZeroDivisionError):
+    with nothing_left(), pytest.raises(BenchError, match=r"in frame 3: ZeroDivisionError.*world\.py, line"):
         run(Toy(world="1 / (window.frame - 3)"), tmp_path / "toy")
 
 

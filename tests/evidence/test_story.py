@@ -23,7 +23,11 @@ from world.bench import Plan, Record
 FRAMES = 2
 PLAN = Plan(Path("designs/insulin_pump"), FRAMES)
 HEADER = journal.Header(1, "d", "0" * 64, FRAMES, (), {}, ())
-ENTRIES = (HEADER, *(journal.Frame(n, (), (), (), ()) for n in range(FRAMES)), journal.End(FRAMES, ""))
+ENTRIES: tuple[journal.Entry, ...] = (
+    HEADER,
+    *(journal.Frame(n, (), (), (), ()) for n in range(FRAMES)),
+    journal.End(FRAMES, ""),
+)
 END = links.Note(1, "end", "", "all frames done", {"notes_lost": 0})
 
 
