@@ -68,7 +68,10 @@ class Template:
 
     def _take(self) -> bool:
         """Take one order and fork its first child. Returns whether there are more to come."""
-        request, descriptors, _, _ = socket.recv_fds(self._control, 1 << 16, _DESCRIPTORS)
+        try:
+            request, descriptors, _, _ = socket.recv_fds(self._control, 1 << 16, _DESCRIPTORS)
+        except ConnectionResetError:  # the monitor went before it had read that we are ready
+            return False
         if not request:
             return False
         order = _ORDERS.decode(request)
