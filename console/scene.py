@@ -95,9 +95,9 @@ def _names(note: links.Note, key: str) -> frozenset[str]:
 def degraded_label(seen: WallsSeen | None, design: Design) -> str:
     """``DEGRADED: without seccomp, netns``, or nothing when all that the design requires stands."""
     missing = seen.missing(design) if seen else []
-    if not missing:
+    if seen is None or not missing:
         return ""
-    shown = "every wall" if len(missing) == len(walls.WALLS) else ", ".join(missing)
+    shown = "every wall" if seen.left_out == walls.ALL else ", ".join(missing)
     return f"DEGRADED: without {shown}"
 
 
