@@ -25,7 +25,7 @@ from monitor.seat import StopRun
 from monitor.warden import Launch, Life, Process, Warden
 from sandbox.launcher import LaunchError
 from sandbox.walls import ALL
-from tests.support.devices import Toy
+from tests.support.devices import Toy, wait_until
 
 Answer = Callable[[str, links.Open, socket.socket], None]
 
@@ -313,7 +313,7 @@ def test_when_the_worlds_gate_lies_the_run_ends_with_a_reason(
     end = play.play().entries[-1]
     assert isinstance(end, journal.End)
     assert end.why.startswith("the world is gone: ")
-    assert not any(is_running(child.pid) for child in play.warden.children)
+    assert wait_until(lambda: not any(is_running(child.pid) for child in play.warden.children), 2.0)
 
 
 def test_an_event_without_a_row_quarantines_its_partition_and_no_more(stage: Callable[..., Stage]) -> None:
@@ -369,7 +369,7 @@ def test_a_process_that_does_not_die_stops_the_device_and_the_others_still_go(
     end = play.play().entries[-1]
     assert isinstance(end, journal.End)
     assert end.why == "safe state: rogue (process 1) does not die"
-    assert not any(is_running(child.pid) for child in play.warden.children)
+    assert wait_until(lambda: not any(is_running(child.pid) for child in play.warden.children), 2.0)
 
 
 def test_a_closed_console_ends_the_run_once_the_frame_is_done(stage: Callable[..., Stage]) -> None:
@@ -426,7 +426,7 @@ def test_an_unknown_fault_of_the_monitor_kills_everything_and_is_written_down(
     assert journal.read(play.path).entries[-1] == journal.End(
         0, "safe state: the monitor failed: MemoryError: "
     )
-    assert not any(is_running(child.pid) for child in play.warden.children)
+    assert wait_until(lambda: not any(is_running(child.pid) for child in play.warden.children), 2.0)
 
 
 @pytest.mark.parametrize("number", [1, 9, 11, 33, 34, 64])
