@@ -271,12 +271,10 @@ class Core:
             return
         details = {r.event: f"{r.reason}: {r.detail}" for r in report.refusals if r.event}
         if ended_by:
-            staged = seat.staged
             self.lives.raise_event(
                 seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by))
             )
             if seat.is_open:  # the health table lets the partition live: it has lost this window
-                del staged
                 seat.close()
             return
         for event, detail in details.items():

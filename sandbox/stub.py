@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import resource
 import socket
 import sys
 import time
@@ -56,10 +55,6 @@ def warm_up() -> None:
     rootfs.interpreter_paths()
     rootfs.package_paths(("zmq", "msgspec"))
     codec.Codec(links.Payload)
-
-
-class LaunchFailed(Exception):
-    """A step of the launch did not succeed."""
 
 
 def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -> None:
@@ -297,8 +292,3 @@ def _await_threads(context: zmq.Context[zmq.Socket[bytes]]) -> None:
             time.sleep(0.000_2)
         else:
             return
-
-
-def peak_memory_bytes() -> int:
-    """The largest resident size this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

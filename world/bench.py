@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -316,11 +315,3 @@ def run_folder(keep: Path | None = None) -> Iterator[Path]:
             shutil.copy(folder / "journal.bhj", keep)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def end_process(pid: int) -> None:
-    """SIGKILL a process that this run started; one that is gone already is as good."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
