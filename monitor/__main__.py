@@ -1,6 +1,7 @@
 """The monitor process: ``python -m monitor FD``. It waits for one ``PowerOn`` on the socket ``FD``, runs, and ends.
 
-Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 the device was refused.
+Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 the device was refused, 143 (128 + SIGTERM) it
+was asked to end before it was switched on.
 """
 
 from __future__ import annotations
@@ -63,16 +64,18 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     launcher = Launcher()
     speaker = Speaker(control)
     try:
+        host = passport.probe()  # while the template loads its libraries
         request, descriptors, _, _ = socket.recv_fds(control, 16, 1)
         if not request or not descriptors:
             return 0
         with open(descriptors[0], "rb") as content:
             content.seek(0)
             order = codec.Codec(links.PowerOn).decode_loosely(content.read(_ORDER_BYTES_MAX))
-        return _power_on(order, launcher, speaker, control)
+        return _power_on(order, host, launcher, speaker, control)
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2
@@ -85,7 +88,18 @@ def main() -> int:
         launcher.close()
 
 
-def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, control: socket.socket) -> int:
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Asked to end before anything was switched on: clean up, and say which signal it was, as shells do."""
+    raise SystemExit(128 + number)
+
+
+def _power_on(
+    order: links.PowerOn,
+    host: passport.Passport,
+    launcher: Launcher,
+    speaker: Speaker,
+    control: socket.socket,
+) -> int:
     started_s = time.monotonic()
     early: list[int] = []
     signal.signal(
@@ -96,7 +110,7 @@ def _power_on(order: links.PowerOn, launcher: Launcher, speaker: Speaker, contro
     findings = rules.check(design, module)
     if findings:
         raise Refusal(f"the design breaks {len(findings)} rule(s); first: {findings[0].message}")
-    up = _standing_walls(order, design, speaker)
+    up = _standing_walls(order, design, host, speaker)
     warden, image_digests = _warden(order, design, up, launcher)
     clock = schedule.parse_clock(order.clock)
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
@@ -141,17 +155,18 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     return 1 if is_fault else 0
 
 
-def _standing_walls(order: links.PowerOn, design: Design, speaker: Speaker) -> frozenset[str]:
+def _standing_walls(
+    order: links.PowerOn, design: Design, host: passport.Passport, speaker: Speaker
+) -> frozenset[str]:
     """The walls that will stand: all but those left out and those this host cannot raise."""
     is_root = os.geteuid() == 0
-    entries = passport.probe()
-    unavailable = {entry.wall for entry in entries if not entry.is_available}
+    unavailable = host.unavailable
     asked = frozenset(order.without)
     up = walls.standing(asked | unavailable, is_root=is_root)
     for partition in design.partitions:
         missing = sorted(w for w in partition.walls & unavailable if not walls.WALLS[w].root_only)
         if missing and not order.accept_degraded and not asked:
-            why = next(entry for entry in entries if entry.wall == missing[0])
+            why = host[missing[0]]
             raise Refusal(
                 f"{partition.name} requires the wall {missing[0]}, which this host cannot raise ({why.reason}); "
                 f"{why.remedy}, or accept a degraded run with --degraded"

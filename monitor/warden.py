@@ -74,11 +74,22 @@ class Launch:
         self.failure = ""
         self.started_s = time.monotonic()
         self._warden = warden
-        self._gate = warden._start_gate(name, epoch)
         self._process: Nascent | None = None
         self._pieces: dict[str, tuple[int, cgroups.Group | None]] = {}
         self.is_bound = False
         self.is_ready = False
+        self._gate = warden._start_gate(name, epoch)
+        if name != WORLD:
+            self._start_partition()
+
+    def _start_partition(self) -> None:
+        """Beside its gate, so that both get ready at once; it connects when it is told that the gate is bound."""
+        try:
+            self._process, log, group = self._warden._start_partition(self.partition)
+        except BaseException:
+            self.abandon()
+            raise
+        self._pieces["partition"] = (log, group)
 
     def descriptors(self) -> tuple[int, ...]:
         """What to poll while waiting."""
@@ -104,9 +115,8 @@ class Launch:
             return
         if "bound" in gate.stages and not self.is_bound:
             self.is_bound = True
-            if self.partition != WORLD:
-                self._process, log, group = self._warden._start_partition(self.partition)
-                self._pieces["partition"] = (log, group)
+            if self._process is not None:
+                self._process.connect()
         waiting_for = [gate] if self.partition == WORLD else [gate, self._process]
         self.is_ready = all(n is not None and "sealed" in n.stages for n in waiting_for)
 

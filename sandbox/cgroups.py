@@ -175,18 +175,24 @@ class Group:
         self.memory_bytes = memory_bytes
         self._versions: dict[str, int] = {}
         try:
+            mounted = hierarchies()
             for wall, controller in CONTROLLERS.items():
                 if wall in walls:
-                    self._make(wall, controller, name, _limits(memory_bytes, processes, cpu_share))
+                    home = find_home(controller, mounted)
+                    self._make(wall, controller, home, name, _limits(memory_bytes, processes, cpu_share))
         except OSError:
             self.remove()
             raise
         self._kills_before = self._memory_kills()
 
     def _make(
-        self, wall: str, controller: str, name: str, values: dict[tuple[str, int], dict[str, str]]
+        self,
+        wall: str,
+        controller: str,
+        home: Home,
+        name: str,
+        values: dict[tuple[str, int], dict[str, str]],
     ) -> None:
-        home = find_home(controller)
         folder = home.folder / name
         folder.mkdir(exist_ok=True)
         self.folders[wall] = folder

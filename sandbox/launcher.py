@@ -79,6 +79,11 @@ class Nascent:
             case links.Failed():
                 self.failure = sign.why
 
+    def connect(self) -> None:
+        """Tell a partition that its gate listens. If it died meanwhile, its closed life socket says so."""
+        with contextlib.suppress(OSError):
+            self.life.send(b"bound")
+
     def go(self) -> None:
         """Let the process run its own code, and close the way back. If it died meanwhile, its pidfd will say so."""
         with contextlib.suppress(OSError):

@@ -244,6 +244,12 @@ class Cell:
         assert self._life is not None
         self._life.send(codec.encode(links.Stage(stage)))
 
+    def await_gate(self) -> None:
+        """Wait until the gate of this partition listens; the monitor says so."""
+        assert self._life is not None
+        if self._life.recv(16) != b"bound":
+            os._exit(1)
+
     def seal(self) -> None:
         """Add the sealed filter on all threads, report, wait for ``go``, and close the way back."""
         assert self._life is not None

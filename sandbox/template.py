@@ -89,7 +89,11 @@ class Template:
 
     def _map(self, each: _Pending) -> None:
         """The first child has left its namespaces: map its ids, which has to be done from outside."""
-        if each.sync.recv(1) != b"u":
+        try:
+            word = each.sync.recv(1)
+        except ConnectionResetError:  # killed with our answer unread: its pidfd is about to say so
+            return
+        if word != b"u":
             return
         try:
             if "userns" in each.order.walls:

@@ -252,7 +252,7 @@ class _Session:
         opens = codec.Codec(wire.WindowOpen)
         while not self._is_over:
             self.drain_notes()
-            if self._socket is None:
+            if self._socket is None or self._record.frames_done >= self._record.plan.frames:
                 self._wait_for_monitor()
                 continue
             try:

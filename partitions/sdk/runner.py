@@ -69,6 +69,7 @@ class Link:
 def main(cell: Any) -> None:
     """Live one life. ``cell`` is the sandbox's ``Cell``. Exceptions of partition code end the process."""
     socket: zmq.Socket[bytes] = cell.pair(rcvtimeo=_HELLO_TIMEOUT_MS, sndhwm=0, rcvhwm=16)
+    cell.await_gate()
     socket.connect(cell.endpoint)
     hello = codec.Codec(wire.Hello).decode(socket.recv())
     socket.rcvtimeo = -1

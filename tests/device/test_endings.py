@@ -216,7 +216,7 @@ def test_sigterm_at_any_moment_stops_all_in_order(
     with nothing_left():
         last, found, status = _terminated(toy.write(tmp_path / "toy"), after_ms / 1000)
     assert capfd.readouterr().err == ""
-    assert status in (0, -signal.SIGTERM)
+    assert status in (0, -signal.SIGTERM, 128 + signal.SIGTERM)  # the latter two: before it was switched on
     if status == 0:
         assert last == "end"
         assert found is not None

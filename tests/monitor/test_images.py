@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,23 @@ def test_a_gates_image_holds_no_monitor_and_a_partitions_no_gate(tmp_path: Path)
     }  # fmt: skip
     assert not [name for name in partition.files if "monitor" in name or "sandbox" in name]
     assert "lib/partitions/sdk/runner.py" in partition.files
+
+
+def test_only_our_own_files_are_compiled_ahead_and_as_python_would(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("def (")  # the author's to find out, not the monitor's
+    files = {"lib/room/answer.py": b"ANSWER = 42\n", "app/main.py": b"def (", "lib/note.txt": b"no code"}
+    ahead = images.compiled(Image(files, digest_of(files)))
+    assert list(ahead) == [importlib.util.cache_from_source("lib/room/answer.py")]
+    for name, content in (files | ahead).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    # A source that says otherwise shows that it is the compiled file that runs.
+    (tmp_path / "lib/room/answer.py").write_text("ANSWER = 0\n")
+    said = subprocess.run(
+        [sys.executable, "-c", "import answer; print(answer.ANSWER)"],
+        cwd=tmp_path / "lib/room", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "42\n"
 
 
 def test_extra_files_replace_those_of_the_folder_and_change_the_digest(tmp_path: Path) -> None:
