@@ -152,7 +152,7 @@ def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
         if len(rows) >= room and (attack is not None or not scene.attacks_begun):
             break
     shown = rows[-room:]
-    if attack:
+    if attack and room > 1:
         shown = [_in_one_row(attack, width - 4, is_ascii=is_ascii), *rows[len(rows) - room + 1 :]]
     return Panel(Group(*shown), title="what happens", title_align="left", border_style="dim", height=height)
 
