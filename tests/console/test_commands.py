@@ -46,7 +46,7 @@ def test_a_journal_is_compared_with_the_chain_value_that_the_run_printed(tmp_pat
     ran = commands.run("run", *SHORT, "--keep", str(tmp_path))
     chain = ran.stdout.split("journal: chain ")[1].split()[0]
     journal = str(tmp_path / "run.bhj")
-    assert f"journal verify {journal} --expect {chain[:16]}" in ran.stdout
+    assert f"journal verify {journal} --expect {chain[:16]}" in " ".join(ran.stdout.split())
     for prefix in (chain, chain[:16].upper()):
         done = commands.run("journal", "verify", journal, "--expect", prefix)
         assert (done.returncode, "the one expected" in done.stdout) == (0, True)
@@ -210,7 +210,7 @@ def test_attacks_that_do_not_fit_are_counted() -> None:
     line = next(one for one in process.stdout if "left out" in one)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert line == "16 of the 23 attacks do not fit into this run and are left out\n"
+    assert line == "18 of the 23 attacks do not fit into this run and are left out\n"
 
 
 @pytest.mark.walls

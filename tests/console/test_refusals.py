@@ -127,7 +127,8 @@ def test_a_disk_that_fills_while_writing_is_told_with_the_name_of_the_file(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert f"--json {out}: cannot be written: File too large" in sentence
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [out]  # a refusal is short enough to be told there, whole
+    assert "File too large" in json.loads(out.read_text())["error"]
 
 
 def test_a_defect_of_ours_is_one_sentence_too(capfd: pytest.CaptureFixture[str]) -> None:
