@@ -96,7 +96,7 @@ def axes(points: int) -> plot.Axes:
 def too_low(truth: Truth) -> Iterator[Text]:
     """A line about values that the plot cuts off, where there are any."""
     if any(value < GLUCOSE_LOW for value in truth.glucose_mg_dl):
-        text = f"     <{GLUCOSE_LOW:.0f}: far too low; the model goes on to values at which no patient would be alive"
+        text = f"     <{GLUCOSE_LOW:.0f}: far too low; the model goes on to where no patient would be alive"
         yield Text(text, style="dim")
 
 
