@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from console import VERSION, failures, jobs, options
+from console import VERSION, as_json, failures, jobs, options
+from console.failures import Refused
 from console.output import Output
 
 _EPILOG = """\b
@@ -48,8 +51,11 @@ Examples:
   run_device.py passport --without seccomp,netns
 """
 _VERIFY_EPILOG = """\b
-Example:
+Examples:
   run_device.py --keep runs/today && run_device.py journal verify runs/today/attacked.bhj
+  run_device.py journal verify runs/today/attacked.bhj --expect 68d40621a9c3ca94
+\b
+A chain alone shows that nothing was changed by accident, or by someone who did not chain it anew.
 """
 _SHOW_EPILOG = """\b
 Examples:
@@ -151,8 +157,14 @@ _FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @journal.command(epilog=_VERIFY_EPILOG)
 @_FILE
 @options.common
+@click.option(
+    "--expect",
+    type=options.ChainValue(),
+    metavar="HEX",
+    help="The chain value that the run printed, or its first 16 digits or more: is it this journal?",
+)
 def verify(**given: Any) -> int:
-    """Check the hash chain: every record, and whether the end is there. Status 1 when either fails."""
+    """Check the hash chain: every record, whether the end is there, and --expect. Status 1 when one fails."""
     return _do(jobs.journal_verify, given)
 
 
@@ -178,4 +190,32 @@ def main(arguments: list[str] | None = None) -> int:
         status = cli.main(arguments, prog_name="run_device.py", standalone_mode=False)
         return status if isinstance(status, int) else failures.HELD
 
-    return failures.guarded(command)
+    given = sys.argv[1:] if arguments is None else arguments
+
+    def tell_json(sentence: str) -> None:
+        name = json_named_in(given)
+        # If it is this very file that cannot be written, the sentence on standard error says so already.
+        with contextlib.suppress(Refused, OSError), Output.open({"json_file": name}) as output:
+            output.write_json(as_json.refused(verb_of(given), failures.REFUSED, sentence))
+
+    return failures.guarded(command, tell_json)
+
+
+def verb_of(arguments: Sequence[str]) -> str:
+    """The verb that a command line names, as ``docs/json.md`` spells it; what a refused one cannot tell itself."""
+    first = arguments[0] if arguments and arguments[0] in cli.commands else ""
+    within = cli.commands.get(first)
+    if isinstance(within, click.Group) and len(arguments) > 1 and arguments[1] in within.commands:
+        return f"{first} {arguments[1]}"
+    return first or "story"
+
+
+def json_named_in(arguments: Sequence[str]) -> str | None:
+    """The file that ``--json`` names, also on a command line that click refused to read to its end."""
+    found = None
+    for before, word in itertools.pairwise(["", *arguments]):
+        if before == "--json":
+            found = word
+        elif word.startswith("--json="):
+            found = word.removeprefix("--json=")
+    return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import in_order, walls_seen
 from console.telling import clock_text
+from evidence.glycaemia import Glycaemia
 from evidence.harm import HarmGrade
-from evidence.story import Story, Trial, unfinished
+from evidence.story import Outcome, Story, Trial, unfinished
 from faults import catalogue
 from faults.experiment import Run
 from monitor import journal
@@ -25,7 +28,9 @@ from monitor.design import Design
 from monitor.rules import RULES, Finding
 from world.bench import Plan
 
-FORMAT = 1
+FORMAT = 2
+#: Digits behind the point: of measured milliseconds and seconds, and of figures computed from a glucose trace.
+TIME_DIGITS, FIGURE_DIGITS = 3, 4
 
 
 def finite(value: Any) -> Any:
@@ -60,15 +65,30 @@ def head(verb: str, status: int) -> dict[str, Any]:
     }
 
 
+def refused(verb: str, status: int, sentence: str) -> dict[str, Any]:
+    """What a verb that was refused writes instead of its own object."""
+    return head(verb, status) | {"error": sentence}
+
+
+def host_times(started: datetime, took_s: float) -> dict[str, Any]:
+    """When the command began, in UTC, and how long it took: facts of the host, in no journal."""
+    at = started.astimezone(UTC).isoformat(timespec="milliseconds")
+    return {"started_at": at.replace("+00:00", "Z"), "took_s": round(took_s, TIME_DIGITS)}
+
+
 def story(found: Story, verb: str, status: int) -> dict[str, Any]:
     """The main job and ``attack``."""
     runs = {"attacked": found.attacked, "replayed": found.replayed, "calm": found.calm, "open": found.open}
     grades = {"attacked": found.harm_attacked, "open": found.harm_open}
     comparison = found.comparison
+    seen = walls_seen(found.attacked.record.notes)
+    counts = Counter(one.outcome for one in found.trials)
     return head(verb, status) | {
         "held": found.held,
         "problems": found.problems,
         "degraded": figures.degraded(found.attacked),
+        "walls_unavailable": in_order(seen.unavailable) if seen else [],
+        "outcomes": {one.value: counts[one] for one in Outcome},
         "device": device(found.attacked),
         "trials": [_trial(one, found.attacked) for one in found.trials],
         "noninterference": {
@@ -149,8 +169,10 @@ def catalogue_object() -> dict[str, Any]:
     }
 
 
-def journal_verify(path: Path, reading: journal.Reading | None, problem: str, status: int) -> dict[str, Any]:
-    """``journal verify``; without a reading the chain did not hold."""
+def journal_verify(
+    path: Path, reading: journal.Reading | None, problem: str, expected: str | None, status: int
+) -> dict[str, Any]:
+    """``journal verify``; without a reading the chain did not hold. ``expected`` is what ``--expect`` gave."""
     end = reading.entries[-1] if reading else None
     return head("journal verify", status) | {
         "file": str(path),
@@ -162,18 +184,23 @@ def journal_verify(path: Path, reading: journal.Reading | None, problem: str, st
         "frames": end.frames if isinstance(end, journal.End) else None,
         "why_ended": end.why if isinstance(end, journal.End) else None,
         "chain": reading.chain if reading else None,
+        "expected": expected,
+        "is_as_expected": bool(reading and reading.chain.startswith(expected)) if expected else None,
     }
 
 
-def journal_show(path: Path, reading: journal.Reading, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``journal show``."""
+def journal_show(
+    path: Path, reading: journal.Reading, problem: str, shown: Sequence[Mapping[str, Any]], status: int
+) -> dict[str, Any]:
+    """``journal show``; ``reading`` has what held before the ``problem``, if there was one."""
     header = header_of(reading)
-    return head("journal show", 0) | {
+    return head("journal show", status) | {
         "file": str(path),
         "design": {"name": header.design, "digest": header.design_digest},
         "left_out": list(header.without),
         "is_complete": reading.is_complete,
-        "chain": reading.chain,
+        "problem": problem,
+        "chain": reading.chain or None,
         "entries": list(shown),
     }
 
@@ -201,8 +228,8 @@ def run_figures(run: Run) -> dict[str, Any]:
         "frames_done": run.record.frames_done,
         "monitor_status": run.record.exit_status,
         "clock": run.record.plan.clock,
-        "wall_s": run.record.wall_s,
-        "boot_ms": figures.boot_ms(run),
+        "wall_s": round(run.record.wall_s, TIME_DIGITS),
+        "boot_ms": _rounded(figures.boot_ms(run), TIME_DIGITS),
         "walls": {
             "standing": in_order(seen.standing) if seen else [],
             "unavailable": in_order(seen.unavailable) if seen else [],
@@ -215,7 +242,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "lateness_ms": {name: _spread(late) for name, late in figures.lateness_ms(run).items()},
         "kill_ms": _spread(kills),
         "restart_ms": _spread(launches),
-        "glycaemia": msgspec.structs.asdict(found) if found else None,
+        "glycaemia": _glycaemia(found) if found else None,
         "journal": {
             "chain": run.chain,
             "is_complete": bool(run.reading and run.reading.is_complete),
@@ -231,7 +258,20 @@ def _text(value: object) -> str | None:
 def _spread(values: figures.Spread | None) -> dict[str, Any] | None:
     if values is None:
         return None
-    return {"count": values.count, "p50": values.p50_ms, "p99": values.p99_ms, "max": values.max_ms}
+    measured = {"p50": values.p50_ms, "p99": values.p99_ms, "max": values.max_ms}
+    return {"count": values.count} | {key: round(value, TIME_DIGITS) for key, value in measured.items()}
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _glycaemia(found: Glycaemia) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(found)
+    return {
+        key: round(value, FIGURE_DIGITS) if isinstance(value, float) else value
+        for key, value in fields.items()
+    }
 
 
 def _harm(grade: HarmGrade | None) -> dict[str, Any] | None:
@@ -251,7 +291,15 @@ def _trial(trial: Trial, run: Run) -> dict[str, Any]:
         "emb3d": trial.row.emb3d,
         "attack_ics": trial.row.ics,
         "outcome": trial.outcome.value,
-        "stopped_by": trial.stopped_by,
+        "stopped_by": {
+            "walls": trial.stopping.walls,
+            "observed": [
+                {"event": one.event, "reason": one.reason or None} for one in trial.stopping.observed
+            ],
+            "attacker_reports": trial.stopping.reported or None,
+            "stand_against_it": trial.stopping.candidates,
+        },
+        "stopped_by_text": trial.stopping.text,
         "effect": trial.effect.sentence,
         "has_effect": trial.effect.succeeded,
         "effect_without_walls": trial.open_effect.sentence,

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from faults import catalogue
+from faults.catalogue import Row
 
 
 def page() -> Group:
-    """Every attack: id, what it tries, its numbers in public catalogues, and whether it can be run."""
+    """Every attack: id, what it tries, its numbers in public catalogues; first those that can be run."""
+    rows = catalogue.rows().values()
+    return Group(
+        Text("Attacks that can be run", style="bold green"),
+        _table("what it tries", [row for row in rows if row.built]),
+        Text(),
+        Text("Declared, not built yet", style="bold"),
+        _table("what the catalogue says, in its own technical words", [row for row in rows if not row.built]),
+        Text(),
+        closing(),
+    )
+
+
+def _table(heading: str, rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("id", "runs"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("what it tries")
+    table.add_column("id", no_wrap=True, style="bold")
+    table.add_column(heading, ratio=1)
     for name in ("CWE", "EMB3D", "ATT&CK"):
         table.add_column(name, no_wrap=True, style="dim")
-    for row in catalogue.rows().values():
-        runs = Text("yes", style="green") if row.built else Text("no", style="dim")
-        sentence = Text(row.plain) if row.plain else Text(row.attempt, style="dim")
-        table.add_row(
-            Text(row.id, style="bold"), runs, sentence, _short(row.cwe), row.emb3d or "", row.ics or ""
-        )
-    return Group(table, Text(), closing())
+    for row in rows:
+        table.add_row(row.id, row.plain or row.attempt, _short(row.cwe), row.emb3d or "", row.ics or "")
+    return table
 
 
 def closing() -> Text:

@@ -48,25 +48,29 @@ def listen_for_stops() -> None:
         signal.signal(number, stop)
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Run ``command`` and give its status; whatever it raises becomes a sentence and a status."""
+def guarded(command: Callable[[], int], on_refusal: Callable[[str], None] = lambda _: None) -> int:
+    """Run ``command`` and give its status; whatever it raises becomes a sentence and a status.
+
+    ``on_refusal`` hears the sentence of everything that ends with ``REFUSED``.
+    """
     try:
         return command()
     except (KeyboardInterrupt, click.Abort):
         say("stopped as asked; nothing was left running")
         return INTERRUPTED
     except click.ClickException as error:
-        say(_usage(error))
-        return REFUSED
+        sentence = _usage(error)
     except SPOKEN as error:
-        say(str(error))
-        return REFUSED
+        sentence = str(error)
     except OSError as error:
-        say(sentence_of(error))
-        return REFUSED
+        sentence = sentence_of(error)
     except Exception as error:  # a defect of ours: still one sentence, with where to look
-        say(f"a defect in Bulkhead: {type(error).__name__}: {error} ({_place(error)}); please report it")
-        return REFUSED
+        sentence = (
+            f"a defect in Bulkhead: {type(error).__name__}: {error} ({_place(error)}); please report it"
+        )
+    say(sentence)
+    on_refusal(one_line(sentence))
+    return REFUSED
 
 
 def sentence_of(error: OSError) -> str:
@@ -77,8 +81,12 @@ def sentence_of(error: OSError) -> str:
 
 def say(sentence: str) -> None:
     """One line on standard error that cannot act on a terminal."""
-    text = "".join(c if c.isprintable() else " " for c in " ".join(sentence.split()))
-    print(f"run_device: {text}", file=sys.stderr, flush=True)
+    print(f"run_device: {one_line(sentence)}", file=sys.stderr, flush=True)
+
+
+def one_line(sentence: str) -> str:
+    """The sentence without line ends, and without characters that act on a terminal."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(sentence.split()))
 
 
 def _usage(error: click.ClickException) -> str:

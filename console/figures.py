@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from console.options import CHAIN_DIGITS_MIN
 from console.scene import degraded_label, walls_seen
 from evidence.glycaemia import Glycaemia, glycaemia
 from faults.experiment import Run
 from monitor import journal
 from world.truth import Truth
+
+#: What ``kill_ms`` spans, and what it leaves out.
+KILL_SPAN = "from the gate's report in the monitor's hands to the last process gone"
+KILL_LIMITS = "what passes of the window before the report is not included, nor is a kernel's own kill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,12 @@ def lateness_ms(run: Run) -> dict[str, Spread]:
             if fact.startswith("lateness_ms.") and measured is not None:
                 found[fact.removeprefix("lateness_ms.")] = measured
     return found
+
+
+def verify_command(path: Path, run: Run) -> str:
+    """How to check a kept journal against the chain value that this run had."""
+    anchor = f" --expect {run.chain[:CHAIN_DIGITS_MIN]}" if run.chain else ""
+    return f"python run_device.py journal verify {path}{anchor}"
 
 
 def degraded(run: Run) -> str:

@@ -49,11 +49,16 @@ def story(output: Output, given: Mapping[str, Any]) -> int:
     design = attackable(given)
     frames = frames_of(design, given["days"])
     minutes = design.frame_ms / 60_000
-    schedule = [one for one in catalogue.default_schedule() if one.frame + SETTLING_MIN / minutes <= frames]
+    whole_day = catalogue.default_schedule()
+    schedule = [one for one in whole_day if one.frame + SETTLING_MIN / minutes <= frames]
     if not schedule:
         raise Refused(
             "the takeover is at 08:00, and the run ends before it could show; use --days 0.5 or more"
         )
+    left_out = len(whole_day) - len(schedule)
+    if left_out:
+        word = "attack does" if left_out == 1 else "attacks do"
+        output.show(Text(f"{left_out} of the {len(whole_day)} {word} not fit into this run and are left out"))
     return tell(output, given, design, frames, catalogue.with_spans(schedule), "story")
 
 
@@ -200,33 +205,46 @@ def passport(output: Output, given: Mapping[str, Any]) -> int:
 
 
 def journal_verify(output: Output, given: Mapping[str, Any]) -> int:
-    """Status 1 when the chain does not hold, and when the end is missing: what was cut off may have mattered."""
+    """Status 1 when the chain does not hold, is another than expected, or when the end is missing: what was cut off
+    may have mattered.
+    """
     path: Path = given["file"]
+    expected: str | None = given["expect"]
     try:
         reading = journal.read(path)
     except journal.JournalBroken as broken:
         line = Text(f"BROKEN  {journal_page.sanitised(str(broken))}", style="bold red")
         output.show(line)
         output.verdict(line)
-        output.write_json(as_json.journal_verify(path, None, str(broken), failures.NOT_HELD))
+        output.write_json(as_json.journal_verify(path, None, str(broken), expected, failures.NOT_HELD))
         return failures.NOT_HELD
+    is_other = expected is not None and not reading.chain.startswith(expected)
     line = journal_page.verdict(path, reading)
-    output.show(Group(line, Text(f"chain {reading.chain}")))
-    output.verdict(line)
+    anchor = journal_page.anchor(reading, expected)
+    output.show(Group(line, Text(f"chain {reading.chain}"), anchor))
+    output.verdict(anchor if is_other else line)
     is_whole = reading.is_complete and not reading.torn_bytes
-    status = failures.HELD if is_whole else failures.NOT_HELD
-    output.write_json(as_json.journal_verify(path, reading, "", status))
+    status = failures.HELD if is_whole and not is_other else failures.NOT_HELD
+    problem = anchor.plain if is_other else ""
+    output.write_json(as_json.journal_verify(path, reading, problem, expected, status))
     return status
 
 
 def journal_show(output: Output, given: Mapping[str, Any]) -> int:
-    """The journal's entries, decoded."""
-    reading = journal.read(given["file"])
+    """The journal's entries, decoded; of a damaged one those that hold, and then where it breaks (status 1)."""
+    path: Path = given["file"]
+    reading, problem = journal_page.readable(path)
     wanted = journal_page.filter_of(given["frames"], given["partition"], given["port"], reading)
     shown = list(journal_page.entries(reading, wanted))
     if not output.is_quiet:
         for entry in shown:
             output.console.print(journal_page.row(entry), soft_wrap=True)
-    output.verdict(Text(f"{len(shown)} entries"))
-    output.write_json(as_json.journal_show(given["file"], reading, shown))
-    return failures.HELD
+        if not shown:
+            output.console.print(journal_page.nothing(reading, given["frames"]), soft_wrap=True)
+        if problem is not None:
+            output.console.print(problem, soft_wrap=True)
+    output.verdict(problem if problem is not None else Text(f"{len(shown)} entries"))
+    status = failures.HELD if problem is None else failures.NOT_HELD
+    words = problem.plain if problem is not None else ""
+    output.write_json(as_json.journal_show(path, reading, words, shown, status))
+    return status

@@ -80,6 +80,44 @@ def verdict(path: Path, reading: journal.Reading) -> Text:
     return Text(text, style="yellow")
 
 
+def anchor(reading: journal.Reading, expected: str | None) -> Text:
+    """What the chain value is worth: compared with the one expected, or with nothing."""
+    if expected is None:
+        text = (
+            "not anchored: this shows that nothing was changed by accident, or by someone who did not chain it anew; "
+            "compare with what the run printed: --expect HEX"
+        )
+        return Text(text, style="dim")
+    if reading.chain.startswith(expected):
+        return Text(f"the chain value is the one expected ({len(expected)} digits compared)", style="green")
+    text = f"NOT THE EXPECTED JOURNAL  its chain ends in {reading.chain}, expected was {expected}"
+    return Text(text, style="bold red")
+
+
+def readable(path: Path) -> tuple[journal.Reading, Text | None]:
+    """What of a journal can be shown, and what is wrong with it.
+
+    Raises ``JournalBroken`` when not even the header holds, and ``OSError``.
+    """
+    try:
+        reading = journal.read(path)
+    except journal.JournalBroken as broken:
+        if not broken.held or not isinstance(broken.held[0], journal.Header):
+            raise
+        problem = Text(f"BROKEN  {sanitised(str(broken))}; what is shown stands before it", style="bold red")
+        return journal.Reading(broken.held, "", 0), problem
+    is_whole = reading.is_complete and not reading.torn_bytes
+    return reading, None if is_whole else verdict(path, reading)
+
+
+def nothing(reading: journal.Reading, frames: str | None) -> Text:
+    """Why nothing is shown: which frames there are."""
+    numbers = [entry.frame for entry in reading.entries if isinstance(entry, journal.Frame)]
+    there = f"frames {numbers[0]} to {numbers[-1]}" if numbers else "no frame"
+    asked = f"frames {frames} hold nothing" if frames else "nothing"
+    return Text(f"{asked} that these options ask for; the journal has {there}", style="yellow")
+
+
 def entries(reading: journal.Reading, wanted: Filter) -> Iterator[dict[str, Any]]:
     """What a filter lets through, as plain dicts with a ``what`` and a ``frame`` each."""
     names = dict(header_of(reading).ports)

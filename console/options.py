@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ DAY_MS = 86_400_000
 FRAMES_BY_DEFAULT_MAX = 3_000
 DAYS_MAX = 40.0
 SEED_MAX = 2**32 - 1
+#: A journal's chain value is SHA-256; so many of its digits nobody hits by chance.
+CHAIN_DIGITS_MIN, CHAIN_DIGITS = 16, 64
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +61,20 @@ class Days(click.ParamType[float]):
         return days
 
 
+class ChainValue(click.ParamType[str]):
+    """A journal's chain value in hexadecimal, or its beginning."""
+
+    name = "chain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The digits, in lower case."""
+        digits = str(value).strip().lower()
+        if not re.fullmatch(rf"[0-9a-f]{{{CHAIN_DIGITS_MIN},{CHAIN_DIGITS}}}", digits):
+            few = f"{CHAIN_DIGITS_MIN} to {CHAIN_DIGITS} hexadecimal digits"
+            self.fail(f"{value!r} is no chain value: give {few} of what the run printed", param, ctx)
+        return digits
+
+
 class JsonFile:
     """Where the JSON object goes: checked when the command starts, written whole when it ends.
 
@@ -66,6 +83,7 @@ class JsonFile:
 
     def __init__(self, name: str) -> None:
         self.is_stdout = name == "-"
+        self._name = name
         self._path = Path(name)
         self._draft: Path | None = None
         if self.is_stdout:
@@ -84,7 +102,15 @@ class JsonFile:
         self._draft = Path(draft)
 
     def write(self, text: str) -> None:
-        """Write it. Raises ``OSError``."""
+        """Write it. Raises ``Refused``, which names the file: a full disk's own error does not."""
+        try:
+            self._write(text)
+        except OSError as error:
+            raise Refused(
+                f"--json {self._name}: cannot be written: {error.strerror}; name a file where there is room"
+            ) from None
+
+    def _write(self, text: str) -> None:
         if self.is_stdout:
             click.echo(text)
         elif self._draft is None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
 
-from console.as_json import finite
+from console.as_json import finite, host_times
 from console.options import JsonFile
 
 PIPE_WIDTH = 100
@@ -22,6 +24,8 @@ class Output:
 
     def __init__(self, json_file: JsonFile | None, *, is_quiet: bool) -> None:
         self._json_file = json_file
+        self._started = datetime.now(UTC)
+        self._started_s = time.monotonic()
         self.is_quiet = is_quiet
         # Bound now: a view takes the name sys.stderr over while it runs.
         stream = sys.stderr if json_file and json_file.is_stdout else sys.stdout
@@ -74,6 +78,7 @@ class Output:
             self.console.print(line, soft_wrap=True)
 
     def write_json(self, found: Mapping[str, Any]) -> None:
-        """The JSON object, if it was asked for. Raises ``OSError``."""
+        """The JSON object, if it was asked for. Raises ``Refused`` when it cannot be written."""
         if self._json_file is not None:
-            self._json_file.write(json.dumps(finite(found), indent=2, allow_nan=False, ensure_ascii=True))
+            whole = dict(found) | host_times(self._started, time.monotonic() - self._started_s)
+            self._json_file.write(json.dumps(finite(whole), indent=2, allow_nan=False, ensure_ascii=True))

@@ -28,7 +28,8 @@ class Curve:
 class Axes:
     """What the plot spans: ``points`` values from left to right, ``low`` to ``high`` from bottom to top.
 
-    ``band`` is shaded and its ends are labelled; ``hours`` is the length of the time axis for its labels.
+    ``band`` is shaded and its ends are labelled; ``hours`` is the length of the time axis for its labels. Where
+    a curve goes below ``low``, the lowest label says so (``<20``): what is drawn there is the edge, not the value.
     """
 
     points: int
@@ -47,9 +48,10 @@ def chart(
     for curve in curves:
         _draw(cells, curve, axes, columns, height)
     band_rows = {_row(axes, edge, height) for edge in axes.band}
+    is_cut = any(value < axes.low for curve in curves for value in curve.values)
     lines = []
     for row in range(height):
-        line = Text(_label(axes, row, height), style="dim")
+        line = Text(_label(axes, row, height, is_cut=is_cut), style="dim")
         inside = min(band_rows) <= row <= max(band_rows)
         for column in range(columns):
             bits, style = cells.get((column, row), (0, ""))
@@ -97,10 +99,11 @@ def _row(axes: Axes, value: float, height: int) -> int:
     return _dot(axes, value, 4 * height) // 4
 
 
-def _label(axes: Axes, row: int, height: int) -> str:
+def _label(axes: Axes, row: int, height: int, *, is_cut: bool) -> str:
     for value in (*axes.band, axes.high, axes.low):
         if _row(axes, value, height) == row:
-            return f"{value:>4.0f} "
+            below = "<" if is_cut and value == axes.low else ""
+            return f"{f'{below}{value:.0f}':>4} "
     return " " * AXIS_CHARS
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from console import figures, plot
 from console.scene import walls_seen
-from console.screen import LOW_STYLE, WALLED_STYLE, axes
+from console.screen import LOW_STYLE, WALLED_STYLE, axes, too_low
 from evidence.harm import HarmGrade
 from evidence.story import unfinished
 from faults.experiment import Run
@@ -66,6 +66,7 @@ def _patient(run: Run, grade: HarmGrade | None, width: int, *, is_ascii: bool) -
     yield Text()
     curve = plot.Curve(truth.glucose_mg_dl, WALLED_STYLE, LOW_STYLE)
     yield from plot.chart([curve], axes(len(truth.glucose_mg_dl)), width, CURVE_HEIGHT, is_ascii=is_ascii)
+    yield from too_low(truth)
     yield Text(
         f"glucose: {found.in_range_percent:.1f} % of time from 70 to 180 mg/dL, "
         f"{found.below_70_percent:.1f} % below 70, {found.below_54_percent:.1f} % below 54, "
@@ -116,8 +117,8 @@ def _machine(run: Run) -> Iterator[Text]:
     kills = figures.spread(run.kill_ms)
     if kills is not None:
         yield Text(
-            f"kills: violation seen to last process gone, p50 {kills.p50_ms:.1f} ms, "
-            f"max {kills.max_ms:.1f} ms (n = {kills.count})"
+            f"kills: {figures.KILL_SPAN}, p50 {kills.p50_ms:.1f} ms, max {kills.max_ms:.1f} ms "
+            f"(n = {kills.count}); {figures.KILL_LIMITS}"
         )
     again = ", ".join(f"{name} {count}" for name, count in figures.restarts(run).items())
     yield Text(f"restarts: {again}; boot {figures.boot_ms(run) or 0.0:.0f} ms")
@@ -131,4 +132,4 @@ def _machine(run: Run) -> Iterator[Text]:
 def _journal(run: Run, keep: Path | None) -> Iterator[Text]:
     yield Text(f"journal: chain {run.chain or '(none)'}")
     if keep is not None:
-        yield Text(f"  check it: python run_device.py journal verify {keep / 'run.bhj'}")
+        yield Text(f"  check it: {figures.verify_command(keep / 'run.bhj', run)}")

@@ -56,6 +56,8 @@ class WallsSeen:
 
     def sentence(self) -> str:
         """``27 of 31 walls stand; unavailable on this host: uid, memcg``."""
+        if self.left_out == walls.ALL and not self.standing:
+            return f"no wall stands: all {len(walls.WALLS)} are left out; what cannot be delivered still goes nowhere"
         text = f"{len(self.standing)} of {len(walls.WALLS)} walls stand"
         if self.unavailable:
             text += f"; unavailable on this host: {', '.join(in_order(self.unavailable))}"
@@ -138,7 +140,7 @@ class Scene:
         if note.kind == "walls":
             self.walls = walls_seen([note])
             return
-        for line in telling.lines_of(note):
+        for line in telling.lines_of(note, self.walls.left_out if self.walls else frozenset()):
             if line.kind == "attack":
                 self._close_card()
                 self._card_frame = line.frame

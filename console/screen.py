@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
@@ -13,7 +15,7 @@ from world.truth import Truth
 
 WIDTH_MIN, HEIGHT_MIN = 50, 18
 SLOT_MIN = 5
-GLUCOSE_LOW, GLUCOSE_HIGH = 20.0, 280.0
+GLUCOSE_LOW, GLUCOSE_HIGH = telling.SHOWN_LOWEST_MG_DL, 280.0
 TARGET_BAND = (70.0, 180.0)
 WALLED_STYLE, OPEN_STYLE, LOW_STYLE = "cyan", "bright_red", "bold red"
 _STYLES = {
@@ -91,6 +93,13 @@ def axes(points: int) -> plot.Axes:
     return plot.Axes(points, GLUCOSE_LOW, GLUCOSE_HIGH, TARGET_BAND, points / 60.0)
 
 
+def too_low(truth: Truth) -> Iterator[Text]:
+    """A line about values that the plot cuts off, where there are any."""
+    if any(value < GLUCOSE_LOW for value in truth.glucose_mg_dl):
+        text = f"     <{GLUCOSE_LOW:.0f}: far too low; the model goes on to where no patient would be alive"
+        yield Text(text, style="dim")
+
+
 def _patient(scene: Scene, width: int, plot_height: int, *, is_ascii: bool) -> list[RenderableType]:
     """The curve and the doses in a frame (``plot_height`` + 4 lines), and a line of how the patient is."""
     truth = scene.truth
@@ -131,15 +140,29 @@ def _feeling(scene: Scene, truth: Truth, width: int) -> Text:
 
 
 def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
+    """The latest rows that fit; the attack that is going on keeps the top row when it would be pushed out."""
     room = max(height - 2, 1)
     rows: list[Text] = []
+    attack: list[Text] | None = None
     for line in reversed(scene.lines):
-        rows = [*event_rows(line, scene.subject.design.frame_ms, width - 4, is_ascii=is_ascii), *rows]
-        if len(rows) >= room:
+        of_line = event_rows(line, scene.subject.design.frame_ms, width - 4, is_ascii=is_ascii)
+        if line.kind == "attack" and attack is None:
+            attack = of_line if len(of_line) + len(rows) > room else []
+        rows = [*of_line, *rows]
+        if len(rows) >= room and (attack is not None or not scene.attacks_begun):
             break
-    return Panel(
-        Group(*rows[-room:]), title="what happens", title_align="left", border_style="dim", height=height
-    )
+    shown = rows[-room:]
+    if attack and room > 1:
+        shown = [_in_one_row(attack, width - 4, is_ascii=is_ascii), *rows[len(rows) - room + 1 :]]
+    return Panel(Group(*shown), title="what happens", title_align="left", border_style="dim", height=height)
+
+
+def _in_one_row(rows: list[Text], width: int, *, is_ascii: bool) -> Text:
+    row = rows[0].copy()
+    if len(rows) > 1:
+        row.truncate(width - 1)
+        row.append("~" if is_ascii else "…")
+    return row
 
 
 def event_rows(line: Line, frame_ms: int, width: int, *, is_ascii: bool = False) -> list[Text]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from evidence.glycaemia import RISK_LOWEST_MG_DL
 from faults import catalogue
 from ipc_schemas import links
 from monitor.design import Event
@@ -60,18 +61,18 @@ class Line(NamedTuple):
     attack_id: str = ""
 
 
-def lines_of(note: links.Note) -> list[Line]:
-    """What a note tells; nothing for notes that only machinery needs."""
+def lines_of(note: links.Note, left_out: frozenset[str] = frozenset()) -> list[Line]:
+    """What a note tells; nothing for notes that only machinery needs. No wall of ``left_out`` is credited."""
     match note.kind:
         case "log":
             return _log(note)
         case "ruling":
-            return [_ruling(note)]
+            return [_ruling(note, left_out)]
         case "up":
             return _up(note)
         case "killed":
             took = f"{_number(note, 'kill_ms'):.1f} ms"
-            text = f"{note.partition} is gone {took} after the violation, none of it left"
+            text = f"{note.partition} is gone {took} after its gate's report, none of it left"
             return [Line(note.frame, "life", text)]
         case "quarantine":
             return [Line(note.frame, "bad", f"{note.partition} stays off from now on")]
@@ -130,19 +131,25 @@ def _own_account(text: str) -> str:
     return f"by its own account: {', '.join(counts)}" if counts else ""
 
 
-def _ruling(note: links.Note) -> Line:
+def _ruling(note: links.Note, left_out: frozenset[str]) -> Line:
     detail = str(note.facts.get("detail", ""))
     action = str(note.facts.get("action", ""))
     try:
-        wall, sentence = _EVENTS[Event(str(note.facts.get("event", "")))]
+        event = Event(str(note.facts.get("event", "")))
+        wall, sentence = _EVENTS[event]
     except ValueError:
         return Line(note.frame, "bad", note.text)
     reason, colon, rest = detail.partition(": ")
     reason = _WALL_OF_REASON.get(reason, reason)
     if colon and reason in walls.WALLS:
         wall, detail = wall or reason, rest
-    text = sentence.format(who=note.partition, detail=detail) + _ACTIONS.get(action, "")
     kind = "bad" if action in ("quarantine", "safe_state") else "wall"
+    if left_out and event is Event.BAD_MESSAGE and (not wall or wall in left_out):
+        # A gate has to find the port and read the bytes: what it cannot deliver goes nowhere, wall or no wall.
+        wall, sentence, kind = "", "no wall refuses it, but it cannot be delivered: {detail}", "log"
+    elif wall in left_out:
+        wall, kind = "", "log"
+    text = sentence.format(who=note.partition, detail=detail) + _ACTIONS.get(action, "")
     return Line(note.frame, kind, f"{wall}: {text}" if wall else text)
 
 
@@ -165,6 +172,8 @@ _FEELINGS = (
     (250.0, "is thirsty: high"),
 )
 _TREND_MIN = 15
+#: Below this the model goes on to values at which nobody lives, and says nothing finer than "far too low".
+SHOWN_LOWEST_MG_DL = RISK_LOWEST_MG_DL
 
 
 def feeling(glucose_mg_dl: float) -> str:
@@ -185,12 +194,17 @@ def trend(glucose_mg_dl: Sequence[float]) -> str:
     return f"{'rising' if slope > 0 else 'falling'}{' fast' if abs(slope) > 2.0 else ''}"
 
 
+def glucose_text(glucose_mg_dl: float) -> str:
+    """``131``, and ``<20`` for what no patient would be alive at."""
+    return f"<{SHOWN_LOWEST_MG_DL:.0f}" if glucose_mg_dl < SHOWN_LOWEST_MG_DL else f"{glucose_mg_dl:.0f}"
+
+
 def patient_sentence(glucose_mg_dl: Sequence[float]) -> str:
     """``131 mg/dL, steady; the patient feels well``."""
     if not glucose_mg_dl:
         return "not seen yet"
     now = glucose_mg_dl[-1]
-    return f"{now:.0f} mg/dL, {trend(glucose_mg_dl)}; the patient {feeling(now)}"
+    return f"{glucose_text(now)} mg/dL, {trend(glucose_mg_dl)}; the patient {feeling(now)}"
 
 
 def clock_text(frame: int, frame_ms: int) -> str:

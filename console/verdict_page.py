@@ -12,7 +12,7 @@ from rich.text import Text
 
 from console import figures, plot
 from console.scene import walls_seen
-from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes
+from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes, too_low
 from console.telling import clock_text
 from evidence.harm import HarmGrade, Severity
 from evidence.story import Outcome, Story, Trial
@@ -145,6 +145,7 @@ def _curves(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> It
         )
         yield legend
         yield from plot.chart([over, under], span, width, CURVE_HEIGHT, is_ascii=is_ascii)
+        yield from too_low(opened)
         return
     half = (width - 2) // 2
     left = plot.chart([under], span, half, CURVE_HEIGHT, is_ascii=is_ascii)
@@ -153,6 +154,7 @@ def _curves(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> It
     for one, other in zip(left, right, strict=True):
         one.pad_right(max(half + 2 - len(one), 0))
         yield one + other
+    yield from too_low(opened)
 
 
 # --- therapy's bytes, the trials, the costs ---
@@ -201,10 +203,7 @@ def _trial_text(trial: Trial) -> Text:
     text = Text(trial.row.plain or trial.row.attempt)
     if trial.outcome is not Outcome.HELD:
         text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
-    stopped = f"stopped by {trial.stopped_by}" if trial.stopped_by else "nobody was seen to stop it"
-    if trial.stopped_by.startswith("the kernel ("):  # nothing of ours acted: only the attacker speaks of it
-        stopped = f"{stopped[:-1]}, as the attacker reports)"
-    return text.append(f"\n{stopped}; open: {trial.open_effect.sentence}", "dim")
+    return text.append(f"\n{trial.stopping.text}; open: {trial.open_effect.sentence}", "dim")
 
 
 def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
@@ -215,8 +214,8 @@ def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
         yield Text("kills: none was needed")
     else:
         yield Text(
-            f"kills: violation seen to last process gone, p50 {kills.p50_ms:.1f} ms, "
-            f"max {kills.max_ms:.1f} ms (n = {kills.count}); a kernel's own kill is not counted"
+            f"kills: {figures.KILL_SPAN}, p50 {kills.p50_ms:.1f} ms, max {kills.max_ms:.1f} ms "
+            f"(n = {kills.count}); {figures.KILL_LIMITS}"
         )
     counts = ", ".join(f"{name} {count}" for name, count in figures.restarts(run).items())
     again = (
@@ -227,6 +226,6 @@ def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
     yield Text(f"time: {walls_s} s for the four runs; boot {figures.boot_ms(run) or 0.0:.0f} ms")
     yield Text(f"journal of the attacked run: chain {run.chain or '(none)'}")
     if keep is not None:
-        yield Text(f"  check it: python run_device.py journal verify {keep / 'attacked.bhj'}")
+        yield Text(f"  check it: {figures.verify_command(keep / 'attacked.bhj', run)}")
     else:
         yield Text("  keep the journals with --keep FOLDER, then check them with journal verify", style="dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 import time
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -22,6 +23,8 @@ REFRESHES_PER_S = 8
 #: The longest pause after a frame, and how long a frame is meant to last on the screen.
 PAUSE_S_MAX = 0.04
 FRAME_S = 0.045
+#: The longest silence in a pipe.
+QUIET_S_MAX = 2.0
 
 _MARKS = {"attack": "!", "wall": "#", "life": "+", "bad": "x", "device": "*", "log": ".", "patient": "~"}
 
@@ -58,36 +61,68 @@ class Silent:
 
 
 class Plain:
-    """Lines, as they happen."""
+    """Lines, as they happen; where nothing happens for ``quiet_s_max`` seconds, a line that says how far it is."""
 
-    def __init__(self, console: Console, subject: Subject, runs: dict[str, tuple[str, float]]) -> None:
+    def __init__(
+        self,
+        console: Console,
+        subject: Subject,
+        runs: dict[str, tuple[str, float]],
+        quiet_s_max: float = QUIET_S_MAX,
+    ) -> None:
         self._console = console
-        self._scene = Scene(subject, runs, self._print)
+        self._scene = Scene(subject, runs, self._tell)
         self._stack = contextlib.ExitStack()
+        self._quiet_s_max = quiet_s_max
+        self._printed_s = time.monotonic()
+        self._is_over = threading.Event()
+        self._ticker = threading.Thread(target=self._watch_silence, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
+        self._ticker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._ticker.join()
         self._stack.close()
+
+    def _watch_silence(self) -> None:
+        """A thread of its own: while a partition hangs, or a frame of a real clock lasts, nobody else is called."""
+        while True:
+            left_s = self._printed_s + self._quiet_s_max - time.monotonic()
+            if self._is_over.wait(max(left_s, 0.0)):
+                return
+            if time.monotonic() - self._printed_s >= self._quiet_s_max:
+                self._print(Text(progress_line(self._scene), style="dim"))
+
+    def _print(self, line: Text) -> None:
+        self._printed_s = time.monotonic()
+        self._console.print(line, soft_wrap=True)
 
     def begin(self, name: str, number: int, total: int) -> Ears:
         """A heading, and ears that print."""
         self._scene.begin(name, number)
         of = f"run {number} of {total}: " if total > 1 else ""
-        self._console.print(Text(f"== {of}{self._scene.title}", style="bold"))
+        self._print(Text(f"== {of}{self._scene.title}", style="bold"))
         return Ears(self._hear, self._scene.see)
 
     def _hear(self, note: links.Note) -> None:
         self._scene.hear(note)
         if note.kind == "walls" and self._scene.walls is not None:
-            self._console.print(Text(f"         {self._scene.walls.sentence()}"))
+            self._print(Text(f"         {self._scene.walls.sentence()}"))
             if self._scene.degraded:
-                self._console.print(Text(f"         {self._scene.degraded}", style="bold yellow"))
+                self._print(Text(f"         {self._scene.degraded}", style="bold yellow"))
 
-    def _print(self, line: Line) -> None:
-        self._console.print(plain_line(line, self._scene.subject.design.frame_ms), soft_wrap=True)
+    def _tell(self, line: Line) -> None:
+        self._print(plain_line(line, self._scene.subject.design.frame_ms))
+
+
+def progress_line(scene: Scene) -> str:
+    """``      .   still running: 15:00, frame 180 of 288, 62 % of all``."""
+    done = f"frame {scene.frame} of {scene.subject.frames}, {scene.share_done:.0%} of all"
+    return f"      {_MARKS['log']}   still running: {scene.clock}, {done}"
 
 
 def plain_line(line: Line, frame_ms: int) -> Text:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from evidence import harm, noninterference
 from evidence.noninterference import Comparison
+from evidence.stopping import Stopping, stopping
 from faults import catalogue, detectors, experiment
 from faults.catalogue import Injection, Row
 from faults.detectors import Effect
@@ -50,7 +51,7 @@ class Trial:
     row: Row
     outcome: Outcome
     effect: Effect
-    stopped_by: str
+    stopping: Stopping
     open_effect: Effect
 
 
@@ -299,7 +300,7 @@ def _trial(
     effect = detectors.detect(one.attack_id, seen, one)
     open_effect = detectors.detect(one.attack_id, open_seen, other)
     return Trial(
-        one, row, _outcome(one, seen, effect, open_effect, run), effect, stopped_by(run, one), open_effect
+        one, row, _outcome(one, seen, effect, open_effect, run), effect, stopping(run, one), open_effect
     )
 
 
@@ -315,51 +316,3 @@ def _outcome(
     if effect.succeeded is None or open_effect.succeeded is None:
         return Outcome.UNKNOWN
     return Outcome.HELD if open_effect.succeeded else Outcome.VACUOUS
-
-
-_WALL_OF_REASON = {"epoch": "sequence", "frame": "sequence", "late": "window"}
-_WALL_OF_EVENT = {
-    "forbidden_syscall": "seccomp",
-    "memory_exceeded": "rlimits",
-    "gate_died": "gate",
-    "gate_lied": "recheck",
-    "window_overrun": "window",
-    "cpu_exceeded": "window",
-    "rate_exceeded": "rate",
-    "rejections_exceeded": "rate",
-    "log_flood": "window",
-}
-
-
-def stopped_by(run: Run, injection: Injection) -> str:
-    """Which wall was seen to act in the attack's own frame, from the journal; empty when none had to.
-
-    Where nothing was refused and nobody died, the kernel said no inside the partition: the attacker's own report
-    tells with which error. That is its word, shown as such and never used for a verdict.
-    """
-    frame = next(
-        (
-            e
-            for e in (run.reading.entries if run.reading else ())
-            if isinstance(e, journal.Frame) and e.frame == injection.frame
-        ),
-        None,
-    )
-    if frame is None:
-        return ""
-    names = [_WALL_OF_REASON.get(r.reason, r.reason) for r in frame.refusals if r.partition == ATTACKED]
-    events = [r.event for r in frame.rulings if r.partition == ATTACKED]
-    names += [_WALL_OF_EVENT[event] for event in events if event in _WALL_OF_EVENT]
-    if names:
-        return ", ".join(dict.fromkeys(names))
-    return _own_words(run, injection)
-
-
-def _own_words(run: Run, injection: Injection) -> str:
-    for note in run.record.of_kind("log"):
-        match = re.search(rf"ATTACK {injection.attack_id} end frame={injection.frame} (.*)", note.text)
-        if match:
-            errors = re.findall(r"\[Errno \d+\] ([A-Za-z ]+)|(no procfs|no place)", match[1])
-            words = [a or b for a, b in errors]
-            return f"the kernel ({words[0].lower()})" if words else ""
-    return ""

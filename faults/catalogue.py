@@ -49,6 +49,39 @@ PLAIN: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: The walls that stand against each built attack: the catalogue's ``defence`` in the names of ``sandbox.walls``.
+#: Where several stand, the attack fails as long as one of them does; which one it was is not always seen.
+STANDS_AGAINST: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "C01": ("size", "schema"),
+        "C03": ("gate",),
+        "C05": ("rate",),
+        "C06": ("schema",),
+        "C07": ("canonical",),
+        "C08": ("range",),
+        "C10": ("schema",),
+        "C14": ("sequence",),
+        "C15": ("stamp", "route"),
+        "C18": ("route",),
+        "K01": ("pidns", "procfs", "uid", "seccomp", "landlock", "dumpable"),
+        "K02": ("procfs", "uid", "landlock", "dumpable"),
+        "K03": ("pidns", "procfs", "uid", "seccomp", "landlock"),
+        "K06": ("mntns", "landlock"),
+        "K08": ("netns", "seccomp", "landlock"),
+        "K09": ("seccomp",),
+        "K10": ("seccomp",),
+        "K16": ("seccomp", "pidscg"),
+        "K17": ("rlimits", "memcg"),
+        "K18": ("seccomp", "memcg"),
+        "K19": ("mntns", "rlimits"),
+        "K21": ("pidns", "procfs", "uid", "seccomp"),
+        "K23": ("netns", "seccomp"),
+        "K24": ("mntns", "seccomp", "landlock"),
+        "K25": ("pidns", "seccomp"),
+        "F02": ("window",),
+    }
+)
+
 #: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has
 #: time to develop where no wall stands; what may end therapy's life there, and with it the overwritten
 #: memory, comes late. Attacks that cost a walled attacker a restart alternate with those that do not, as far

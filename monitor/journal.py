@@ -105,7 +105,11 @@ class JournalLost(Exception):
 
 
 class JournalBroken(Exception):
-    """A journal whose chain does not hold: the sentence names the record."""
+    """A journal whose chain does not hold: the sentence names the record, ``held`` are those before it."""
+
+    def __init__(self, sentence: str, held: tuple[Entry, ...] = ()) -> None:
+        super().__init__(sentence)
+        self.held = held
 
 
 class Writer:
@@ -180,14 +184,13 @@ def read(path: Path) -> Reading:
     chain, position = GENESIS, 4
     for index, (payload, stored, end) in enumerate(_records(content)):
         chain = hashlib.sha256(chain + payload).digest()
+        where = f"{path}: record {index} (byte {position})"
         if chain != stored:
-            raise JournalBroken(
-                f"{path}: record {index} (byte {position}) does not fit the chain: it was changed"
-            )
+            raise JournalBroken(f"{where} does not fit the chain: it was changed", tuple(entries))
         try:
             entries.append(_READER.decode(payload))
         except Exception as error:
-            raise JournalBroken(f"{path}: record {index} (byte {position}) cannot be read: {error}") from None
+            raise JournalBroken(f"{where} cannot be read: {error}", tuple(entries)) from None
         position = end
     if not entries or not isinstance(entries[0], Header):
         raise JournalBroken(f"{path}: the header record is missing")
@@ -214,7 +217,8 @@ def _check_order(path: Path, entries: list[Entry]) -> None:
             case End():
                 fits = fits and entry.frames in (frames, frames - 1)
         if not fits:
-            raise JournalBroken(f"{path}: record {index} stands where no such record may stand")
+            sentence = f"{path}: record {index} stands where no such record may stand"
+            raise JournalBroken(sentence, tuple(entries[:index]))
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:

@@ -29,6 +29,7 @@ from ipc_schemas.window import Ports, Window
 from monitor.design import Design, DesignError
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
+from world import leftovers
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
@@ -306,9 +307,15 @@ def _told(error: Exception) -> str:
 
 @contextmanager
 def run_folder(keep: Path | None = None) -> Iterator[Path]:
-    """A short-named folder for one run (socket paths are limited to 107 bytes), removed at the end unless kept."""
-    folder = Path(tempfile.mkdtemp(prefix="bh-", dir="/tmp"))
+    """A short-named folder for one run, removed at the end; a copy of its journal goes to ``keep``.
+
+    What earlier runs left behind that ended without a chance to remove it goes, too.
+    """
+    base = leftovers.base()
+    leftovers.sweep(base)
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=base))
     os.chmod(folder, 0o711)
+    leftovers.mark(folder)
     try:
         yield folder
         if keep is not None:

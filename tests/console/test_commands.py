@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.console import commands
+from world import leftovers
 
 SHORT = ("--days", "0.1")
 
@@ -38,6 +39,52 @@ def test_a_changed_journal_is_broken(tmp_path: Path) -> None:
     done = commands.run("journal", "verify", str(journal))
     assert done.returncode == 1
     assert done.stdout.startswith("BROKEN")
+
+
+@pytest.mark.walls
+def test_a_journal_is_compared_with_the_chain_value_that_the_run_printed(tmp_path: Path) -> None:
+    ran = commands.run("run", *SHORT, "--keep", str(tmp_path))
+    chain = ran.stdout.split("journal: chain ")[1].split()[0]
+    journal = str(tmp_path / "run.bhj")
+    assert f"journal verify {journal} --expect {chain[:16]}" in " ".join(ran.stdout.split())
+    for prefix in (chain, chain[:16].upper()):
+        done = commands.run("journal", "verify", journal, "--expect", prefix)
+        assert (done.returncode, "the one expected" in done.stdout) == (0, True)
+    other = ("0" if chain[0] != "0" else "1") + chain[1:]
+    done = commands.run("journal", "verify", journal, "--expect", other, "--quiet")
+    assert done.returncode == 1
+    assert done.stdout == f"NOT THE EXPECTED JOURNAL  its chain ends in {chain}, expected was {other}\n"
+    bare = commands.run("journal", "verify", journal)
+    assert (bare.returncode, "not anchored" in bare.stdout) == (0, True)
+
+
+@pytest.mark.walls
+def test_of_a_damaged_journal_is_shown_what_holds_and_then_where_it_breaks(tmp_path: Path) -> None:
+    commands.run("run", *SHORT, "--keep", str(tmp_path), "--quiet")
+    journal = tmp_path / "run.bhj"
+    whole = commands.run("journal", "show", str(journal)).stdout.splitlines()
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(bytes(content))
+    done = commands.run("journal", "show", str(journal), "--json", str(tmp_path / "out"))
+    *shown, last = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert last.startswith("BROKEN")
+    assert "does not fit the chain" in last
+    assert 0 < len(shown) < len(whole)
+    assert shown == whole[: len(shown)]
+    found = json.loads((tmp_path / "out").read_text())
+    assert (found["problem"], len(found["entries"])) == (last, len(shown))
+
+
+@pytest.mark.walls
+def test_a_range_of_frames_that_holds_nothing_says_so(tmp_path: Path) -> None:
+    commands.run("run", *SHORT, "--keep", str(tmp_path), "--quiet")
+    done = commands.run("journal", "show", str(tmp_path / "run.bhj"), "--frames", "900-950")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "frames 900-950 hold nothing that these options ask for; the journal has frames 0 to 28\n"
+    )
 
 
 @pytest.mark.walls
@@ -124,6 +171,49 @@ def test_a_stop_leaves_nothing_running(
 
 
 @pytest.mark.walls
+def test_what_a_killed_console_left_is_swept_by_the_next_run() -> None:
+    process = commands.start("run", "--days", "20")
+    until = time.monotonic() + 20
+    while not (left := folders_of(process.pid)) and time.monotonic() < until:
+        time.sleep(0.02)
+    seen = commands.descendants(process.pid)
+    process.kill()
+    process.communicate(timeout=30)
+    assert [folder.exists() for folder in left] == [True]
+    while any(commands.started(pid) == born for pid, born in seen) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert commands.run("run", "--days", "0.01", "--quiet").returncode == 0
+    assert [folder.exists() for folder in left] == [False]
+
+
+def folders_of(pid: int) -> list[Path]:
+    """The folders of runs that bear this process's mark."""
+    marks = leftovers.base().glob(f"{leftovers.PREFIX}*/{leftovers.MARK}")
+    return [mark.parent for mark in marks if f" {pid} " in mark.read_text()]
+
+
+@pytest.mark.walls
+def test_a_run_in_a_pipe_is_never_silent_for_long() -> None:
+    done = commands.run("run", "--clock", "real", "--days", "0.00001", "--design", "examples/thermostat")
+    assert done.returncode == 0
+    slow = commands.start("run", "--clock", "60x", "--days", "0.02")
+    time.sleep(5.5)
+    slow.send_signal(signal.SIGINT)
+    out, _ = slow.communicate(timeout=30)
+    assert 1 <= out.count("still running: 00:0") <= 3
+
+
+@pytest.mark.walls
+def test_attacks_that_do_not_fit_are_counted() -> None:
+    process = commands.start("--days", "0.5")
+    assert process.stdout is not None
+    line = next(one for one in process.stdout if "left out" in one)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert line == "18 of the 23 attacks do not fit into this run and are left out\n"
+
+
+@pytest.mark.walls
 def test_a_stop_on_a_terminal_is_quick_and_leaves_the_screen_as_it_was() -> None:
     process, end = commands.start_on_terminal()
     shown = commands.read_terminal(end, 4.0)
@@ -163,6 +253,8 @@ def test_the_main_job_holds(tmp_path: Path) -> None:
         "open",
         "replayed",
     ]
+    assert sum(story["outcomes"].values()) == story["outcomes"]["HELD"] == len(story["trials"])
+    assert all(one["stopped_by"]["stand_against_it"] for one in story["trials"])
     chain = story["runs"]["attacked"]["journal"]["chain"]
     verified = commands.run("journal", "verify", str(tmp_path / "journals" / "attacked.bhj"))
     assert chain in verified.stdout

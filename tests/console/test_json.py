@@ -12,11 +12,12 @@ import pytest
 
 from console import VERSION
 from console.as_json import finite
+from evidence.story import Outcome
 from tests.console import commands
 
 DOCUMENT = (commands.ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 #: Objects whose keys are names of partitions, events or message fields.
-FREE = ("rulings", "restarts", "lateness_ms")
+FREE = ("rulings", "restarts", "lateness_ms", "outcomes")
 RUN_KEYS = "A run's figures"
 
 
@@ -64,7 +65,13 @@ def written(folder: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.walls
 def test_attack_writes_what_is_documented(tmp_path: Path) -> None:
-    found = set(keys_of(written(tmp_path, "attack", "C05@00:30", "--days", "0.1")))
+    told = written(tmp_path, "attack", "C05@00:30", "--days", "0.1")
+    assert told["outcomes"] == {outcome.value: int(outcome is Outcome.HELD) for outcome in Outcome}
+    stopped = told["trials"][0]["stopped_by"]
+    assert stopped["walls"] == stopped["stand_against_it"] == ["rate"]
+    assert {"event": "rate_exceeded", "reason": "rate"} in stopped["observed"]
+    assert told["trials"][0]["stopped_by_text"] == "stopped by rate"
+    found = set(keys_of(told))
     figures = documented(RUN_KEYS)
     may = documented("Every object", "story, attack")
     for name in ("attacked", "replayed", "calm", "open"):
@@ -78,6 +85,28 @@ def test_run_writes_what_is_documented(tmp_path: Path) -> None:
     slow = set(keys_of(written(tmp_path, "run", "--clock", "290x", "--days", "0.007")))
     fast = set(keys_of(written(tmp_path, "run", "--attack", "C05@00:30", "--twin", "--days", "0.1")))
     assert slow | fast == documented("Every object", "run") | under("run", documented(RUN_KEYS))
+
+
+def test_a_refused_verb_writes_what_is_documented(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert commands.run("run", "--attack", "K99", "--json", str(out)).returncode == 2
+    assert set(keys_of(json.loads(out.read_text()))) == documented("Every object", "refused")
+
+
+def _floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _floats(inner)
+
+
+@pytest.mark.walls
+def test_measured_numbers_have_sensible_digits(tmp_path: Path) -> None:
+    found = written(tmp_path, "run", "--clock", "290x", "--days", "0.007", "--twin")
+    assert all(number == round(number, 4) for number in _floats(found))
+    assert found["run"]["boot_ms"] == round(found["run"]["boot_ms"], 3)
+    assert found["took_s"] >= found["run"]["wall_s"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found["started_at"])
 
 
 def test_the_other_verbs_write_what_is_documented(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import signal
 from pathlib import Path
 
@@ -60,6 +62,8 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["attack", "K01", "K99"], "K99"),
         (["journal", "verify", "nowhere.bhj"], "nowhere.bhj"),
         (["journal", "verify", "docs"], "docs"),
+        (["journal", "verify", "x.bhj", "--expect", "68d40621a9c3ca9"], "16 to 64 hexadecimal digits"),
+        (["journal", "verify", "x.bhj", "--expect", "not-hexadecimal-at-all"], "16 to 64 hexadecimal digits"),
         (["journal", "show", "pyproject.toml"], "not a journal"),
     ],
 )
@@ -84,9 +88,47 @@ def test_a_journal_kept_before_is_not_overwritten(tmp_path: Path, capfd: pytest.
     assert (tmp_path / "run.bhj").read_bytes() == b"evidence"
 
 
-def test_a_refused_command_leaves_no_json_behind(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    refused(["run", "--attack", "K99", "--json", str(tmp_path / "out.json")], capfd)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("arguments", "verb"),
+    [
+        (["run", "--attack", "K99"], "run"),
+        (["run", "--days", "nan"], "run"),
+        (["journal", "verify", "nowhere.bhj"], "journal verify"),
+        (["--design", "nowhere"], "story"),
+    ],
+)
+def test_a_refused_command_says_so_in_json_and_leaves_nothing_else(
+    arguments: list[str], verb: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    for option in (["--json", str(out)], [f"--json={out}"]):
+        sentence = refused([*arguments, *option], capfd)
+        found = json.loads(out.read_text())
+        assert (found["exit_status"], found["verb"]) == (2, verb)
+        assert f"run_device: {found['error']}" == sentence
+        assert list(tmp_path.iterdir()) == [out]
+        out.unlink()
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "--json /dev/full: cannot be written: No space left on device" in refused(
+        ["check", "--quiet", "--json", "/dev/full"], capfd
+    )
+
+
+def test_a_disk_that_fills_while_writing_is_told_with_the_name_of_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        sentence = refused(["attack", "--quiet", "--json", str(out)], capfd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"--json {out}: cannot be written: File too large" in sentence
+    assert list(tmp_path.iterdir()) == [out]  # a refusal is short enough to be told there, whole
+    assert "File too large" in json.loads(out.read_text())["error"]
 
 
 def test_a_defect_of_ours_is_one_sentence_too(capfd: pytest.CaptureFixture[str]) -> None:

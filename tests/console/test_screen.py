@@ -51,6 +51,13 @@ def test_a_curve_fills_only_the_time_it_has() -> None:
     assert not any(c >= "\u2800" for c in lines[2][16:])
 
 
+def test_a_value_below_the_plot_is_labelled_as_below() -> None:
+    axes = plot.Axes(points=100, low=20.0, high=100.0, band=(40.0, 60.0), hours=10.0)
+    for lowest, label in ((20.0, "  20 "), (19.9, " <20 ")):
+        lines = plot.chart([plot.Curve([50.0, lowest] * 50, "")], axes, 25, 8)
+        assert lines[7].plain.startswith(label)
+
+
 def test_ascii_plots_have_ascii_only() -> None:
     lines = plain([plot.Curve([50.0] * 100, "")], is_ascii=True)
     assert all(line.isascii() for line in lines)
@@ -91,6 +98,21 @@ def test_the_wall_that_stopped_it_is_named() -> None:
     assert telling.lines_of(old)[0].text.startswith("sequence: ")
 
 
+def test_without_walls_no_wall_is_credited() -> None:
+    """What cannot be delivered goes nowhere; "route: refused at the gate" beside "no wall stands" would contradict."""
+    detail = "route: port 14 is no output port of this partition"
+    ruling = note("ruling", event="bad_message", action="drop", detail=detail)
+    (line,) = telling.lines_of(ruling, walls.ALL)
+    assert (line.kind, line.text) == (
+        "log",
+        "no wall refuses it, but it cannot be delivered: port 14 is no output port of this partition; discarded",
+    )
+    (credited,) = telling.lines_of(ruling, walls.ALL - {"route"})
+    assert (credited.kind, credited.text.split(":")[0]) == ("wall", "route")
+    nothing = WallsSeen(frozenset(), walls.ALL, frozenset())
+    assert nothing.sentence().startswith("no wall stands: all 31 are left out")
+
+
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_has_words(event: Event) -> None:
     (line,) = telling.lines_of(note("ruling", event=event.value, action="restart", detail="d"))
@@ -118,6 +140,8 @@ def test_hostile_log_text_is_shortened_and_never_breaks_the_teller() -> None:
             "63 mg/dL, falling fast; the patient is shaky and sweating: low",
         ),
         ([30.0], "30 mg/dL, steady; the patient is in grave danger"),
+        ([20.0], "20 mg/dL, steady; the patient is in grave danger"),
+        ([0.0], "<20 mg/dL, steady; the patient is in grave danger"),
         ([180.0], "180 mg/dL, steady; the patient feels well"),
         ([400.0], "400 mg/dL, steady; the patient is thirsty and ill: very high"),
     ],
@@ -181,6 +205,22 @@ def test_the_screen_fits_and_tells_the_story(width: int, height: int) -> None:
     assert "seccomp" in text
     assert "149 mg/dL" in text
     assert "30 of 31 walls stand" in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20)])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_the_attack_that_is_going_on_stays_in_view(width: int, height: int, is_ascii: bool) -> None:
+    scene = a_scene()
+    scene.hear(note("log", "ATTACK C15 begin frame=120", frame=120))
+    for number in range(9):
+        scene.hear(note("log", f"a line of the partition {number}", frame=120))
+    lines = drawn(scene, width, height, is_ascii=is_ascii)
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    text = "\n".join(lines)
+    assert "C15 It forges a glucose" in text
+    assert "a line of the partition 8" in text
+    assert "K01" not in text
 
 
 def test_the_smallest_screen_still_fits() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from evidence import harm, story
 from evidence.noninterference import Comparison, Difference
+from evidence.stopping import Stopping
 from evidence.story import Outcome, Story, Trial
 from faults import catalogue
 from faults.catalogue import Injection
@@ -45,7 +46,9 @@ def _grade(severity: harm.Severity) -> harm.HarmGrade:
 
 def _trial(outcome: Outcome) -> Trial:
     row = catalogue.row("K01")
-    return Trial(Injection(1, "K01"), row, outcome, Effect(False, "."), "seccomp", Effect(True, "."))
+    return Trial(
+        Injection(1, "K01"), row, outcome, Effect(False, "."), Stopping(("seccomp",)), Effect(True, ".")
+    )
 
 
 def _held() -> Story:

@@ -57,6 +57,20 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (found.torn_bytes, found.is_complete) == (0, True)
 
 
+def test_a_broken_journal_hands_out_what_stands_before_the_break(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    content = path.read_bytes()
+    for at, held in ((len(content) - 1, 5), (len(content) // 2, 2), (10, 0)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(JournalBroken) as broken:
+            journal.read(path)
+        assert list(broken.value.held) == ENTRIES[:held]
+    disordered = written(tmp_path, [HEADER, *FRAMES[:2], FRAMES[3]])
+    with pytest.raises(JournalBroken) as broken:
+        journal.read(disordered)
+    assert list(broken.value.held) == [HEADER, *FRAMES[:2]]
+
+
 def test_the_chain_is_what_the_format_says(tmp_path: Path) -> None:
     path = written(tmp_path)
     content, chain, position = path.read_bytes(), hashlib.sha256(b"BHJ1").digest(), 4
