@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,6 +70,26 @@ except ChildProcessError:
     print("no child")
 """
     assert _run(program).strip() == "no child"
+
+
+@pytest.mark.walls
+def test_a_root_that_can_be_written_is_seen_and_keeps_nothing_of_the_trial() -> None:
+    require_wall("mntns")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as library:  # the trial covers /tmp
+        program = f"""
+import os
+from sandbox import linux, passport, rootfs, trials_spaces
+trials_spaces.sysconfig.get_path = lambda _: {library!r}
+def writable(source, target):  # the wall does not hold
+    os.makedirs(target)
+    linux.mount(source, target, "", linux.MS_BIND)
+rootfs.bind = writable
+for _ in range(2):
+    entry = passport.probe()["mntns"]
+    print(entry.is_available, entry.reason, os.listdir({library!r}))
+"""
+        told = _run(program).splitlines()
+    assert told == ["False writing to the root went through []"] * 2
 
 
 @pytest.mark.walls
