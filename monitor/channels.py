@@ -14,6 +14,16 @@ FRAMES_MAX = 1_000_000
 
 _PORT = re.compile(r"\A[a-z][a-z0-9_]{0,30}\.[a-z][a-z0-9_]{0,30}\Z")
 _MESSAGE = re.compile(r"\A[A-Z][A-Za-z0-9_]{0,63}\Z")
+#: What a channel may hold, and each input below its ``to``, by the channel's kind.
+CHANNEL_KEYS = (
+    *("from", "message", "kind", "bytes", "messages_per_frame", "rejections_per_frame", "labels"),
+    *("declassifies", "to"),
+)
+SINK_KEYS = {
+    PortKind.SAMPLING: ("freshness_frames", "on_stale", "from_networked"),
+    PortKind.QUEUING: ("depth", "from_networked"),
+}
+
 _SAMPLING_ONLY = {
     "freshness_frames": "belongs to a sampling channel, and this one is queuing",
     "on_stale": "belongs to a sampling channel, and this one is queuing",
@@ -44,6 +54,11 @@ class _Ports:
             table.refuse(key, f"{named} and {source} belong to one partition; a channel joins two: remove it")
         if full_name in self.source_of:
             other = self.source_of[full_name]
+            if other == full_name == source:
+                table.refuse(
+                    key,
+                    f"{named} starts another channel already; to reach more inputs, name them in its `to`",
+                )
             if other == full_name or full_name == source:
                 table.refuse(
                     key, f"{named} is the end of another channel already; a port has one channel: rename one"
@@ -77,7 +92,9 @@ def read_channels(
     channels = []
     tables = root.tables("channel", PORTS_MAX, '[[channel]] with from = "therapy.alarm"')
     for number, values in enumerate(tables, start=1):
-        channels.append(_read_channel(Table(root.file, f"[[channel]] number {number}", values), ports))
+        channels.append(
+            _read_channel(Table(root.file, f"[[channel]] number {number}", values, CHANNEL_KEYS), ports)
+        )
     return tuple(ports.ports), tuple(channels)
 
 
@@ -99,13 +116,14 @@ def _read_channel(table: Table, ports: _Ports) -> Channel:
     )
     _check_batch(table, "messages_per_frame", output, output.messages_per_frame_max)
     ports.ports.append(output)
-    to = table.table("to", f"{table.where} to", 'to = { "therapy.cgm" = { freshness_frames = 3 } }')
+    to = table.table("to", f"{table.where} to", example='to = { "therapy.cgm" = { freshness_frames = 3 } }')
+    elsewhere = _QUEUING_ONLY if output.kind is PortKind.SAMPLING else _SAMPLING_ONLY
     sinks = to.all_keys()
     for full_name in sinks:
         ports.claim(to, full_name, full_name, source)
-        sink = to.table(full_name, f'{table.where} to."{full_name}"', f'"{full_name}" = {{}}')
+        where, example = f'{table.where} to."{full_name}"', f'"{full_name}" = {{}}'
+        sink = to.table(full_name, where, SINK_KEYS[output.kind], example, elsewhere)
         ports.ports.append(_read_sink(sink, full_name, output, len(ports.ports) + 1))
-    table.close()
     return Channel(source=source, sinks=tuple(sinks))
 
 
@@ -131,7 +149,6 @@ def _read_sink(table: Table, full_name: str, output: Port, number: int) -> Port:
         from_networked=table.flag("from_networked", default=False),
     )
     _check_batch(table, "depth", sink, sink.depth)
-    table.close(not_here=_QUEUING_ONLY if is_sampling else _SAMPLING_ONLY)
     return sink
 
 

@@ -128,28 +128,42 @@ def networked_reaches_class_c(view: View) -> Iterator[Flaw]:
             problems = list(_why_not_narrow(view, sink, path))
             if problems:
                 reported.add(full_name)
+                why = "; ".join(problem for problem, _ in problems)
                 yield Flaw(
                     full_name,
-                    f"networked {partition.name} reaches class C {sink.partition}: {'; '.join(problems)}",
+                    f"networked {partition.name} reaches class C {sink.partition}: {why}",
                     path,
-                    "remove the path, or make that port narrow and declare from_networked = true there",
+                    f"remove the path, or {', and '.join(remedy for _, remedy in problems)}",
                 )
 
 
-def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[str]:
+def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[tuple[str, str]]:
+    """Each problem with its remedy."""
     if not sink.from_networked:
-        yield "the port does not declare from_networked = true"
+        yield "the port does not declare from_networked = true", f"declare it in `to` at {sink.full_name}"
     if unbounded_fields(getattr(view.schemas, sink.message)):
-        yield f"{sink.message} has a field without bounds"
+        yield f"{sink.message} is not bounded", f"bound {sink.message} as every-field-bounded says"
     if sink.messages_per_frame_max > NARROW_MESSAGES_MAX:
-        yield f"{sink.messages_per_frame_max} messages per frame are more than {NARROW_MESSAGES_MAX}"
+        yield (
+            f"{sink.messages_per_frame_max} messages per frame are more than {NARROW_MESSAGES_MAX}",
+            f"write messages_per_frame = {NARROW_MESSAGES_MAX} or less",
+        )
     bytes_per_frame = sink.messages_per_frame_max * sink.bytes_max
     if bytes_per_frame > NARROW_BYTES_MAX:
-        yield f"{bytes_per_frame} bytes per frame are more than {NARROW_BYTES_MAX}"
+        yield (
+            f"{bytes_per_frame} bytes per frame are more than {NARROW_BYTES_MAX}",
+            f"let bytes times messages_per_frame be {NARROW_BYTES_MAX} or less",
+        )
     if sink.rejections_per_frame_max > NARROW_REJECTIONS_MAX:
-        yield f"{sink.rejections_per_frame_max} rejections per frame are more than {NARROW_REJECTIONS_MAX}"
+        yield (
+            f"{sink.rejections_per_frame_max} rejections per frame are more than {NARROW_REJECTIONS_MAX}",
+            f"write rejections_per_frame = {NARROW_REJECTIONS_MAX} or less",
+        )
     if any(THERAPY_COMMAND in view.ports[name].labels for name in path):
-        yield f"the path carries a message labelled {THERAPY_COMMAND}"
+        yield (
+            f"the path carries a message labelled {THERAPY_COMMAND}",
+            f"send the {THERAPY_COMMAND} over a path of its own",
+        )
 
 
 def class_c_never_waits(view: View) -> Iterator[Flaw]:

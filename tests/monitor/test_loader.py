@@ -172,7 +172,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         (b"", "[device] and its keys below it"),
         (b"this is prose", "is not valid TOML"),
         (b"\x7fELF\x02\x01\x01\x00\x00\xff\xfe", "byte 9 is not UTF-8 text; save the file as UTF-8"),
-        (b"\xef\xbb\xbf[device]\n", "is not valid TOML"),
+        (b"\xef\xbb\xbf[device]\n", "begins with a byte order mark; save the file as UTF-8 without one"),
         (b"a = " + b"[" * 1_000, "nested too deeply"),
         (b"a" + b".a" * 100_000 + b" = 1", "line 1 has 200005 characters; keep to 1024 a line"),
         (b"#\n" * 600_000, "holds more than 1048576 bytes"),
@@ -213,7 +213,14 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
         ("memory_mb = 256", "memory_mb = 256.0", "memory_mb = 256.0: must be"),
         ("memory_mb = 256", "memory_mb = 0x" + "f" * 900, "memory_mb = a whole number of 3600 bits: must be"),
         ("memory_mb = 256", "memory_mb = 1979-05-27", "memory_mb = a date: must be"),
-        ("memory_mb = 256", "memroy_mb = 256", "memory_mb is missing"),
+        ("memory_mb = 256", "memroy_mb = 256", "memroy_mb = 256: is not a key of this table"),
+        ("memory_mb = 256", "memroy_mb = 256", 'did you mean "memory_mb"?'),
+        ("critical = true", "is_critcal = true", "is_critcal = true: is not a key of this table"),
+        ("critical = true", "is_critcal = true", 'did you mean "critical"?'),
+        ("[schedule]", "[shedule]", "shedule = a table of 1: is not a key of this table"),
+        ("[schedule]", "[shedule]", 'did you mean "schedule"?'),
+        ('safety_class = "C"', 'safety_class = "c"', 'must be one of A, B, C; did you mean "C"?'),
+        ('safety_class = "C"', 'safety_class = "4"', 'write for example safety_class = "C"'),
         ("files = 32", "files = 32\nfile = 3", "file = 3: is not a key of this table; its keys are cpu_ms"),
         ("files = 32", "files = 32\nfile = 3", 'did you mean "files"?'),
         ("critical = true", "critical = 1", "critical = 1: must be true or false"),
@@ -233,6 +240,7 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
         ("world.insulin:InsulinWorld", "insulin", '"file.py:Class" for a file in this folder'),
         ("world.insulin:InsulinWorld", "../world.py:W", '"file.py:Class" for a file in this folder'),
         ('walls = "all"', 'walls = "most"', 'walls = "most": must be a list of at most'),
+        ('walls = "all"', 'walls = "most"', 'write for example walls = "all", for all of them'),
         ('walls = "all"', 'walls = ["secomp"]', 'holds "secomp", which is no wall; those are: pidns, range'),
         ('walls = "all"', 'walls = ["secomp"]', 'did you mean "seccomp"?'),
         ('walls = "all"', 'walls = ["seccomp", "seccomp"]', 'holds "seccomp" more than once'),
@@ -240,7 +248,7 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
         (
             'labels = ["phi", "therapy_command"]',
             "labels = [1]",
-            "holds 1, but every entry must be one of names",
+            "holds 1, which cannot be among names of a to z",
         ),
         ('bad_message = "restart"', 'bad_message = "kill"', "must be one of note, drop, restart, quarantine"),
         (
@@ -269,7 +277,11 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
             '"therapy.pump_status" = {',
             '"therapy.pump_status" is fed by world.cgm already',
         ),
-        ('from = "world.pump_status"', 'from = "world.cgm"', "is the end of another channel already"),
+        (
+            'from = "world.pump_status"',
+            'from = "world.cgm"',
+            "starts another channel already; to reach more inputs, name them in its `to`",
+        ),
         ('from = "world.pump_status"', 'from = "therapy.cgm"', "is the end of another channel already"),
         ('"therapy.cgm" = {', '"therapy.alarm" = {', "is the end of another channel already"),
         ("{ freshness_frames = 3 }", "{ depth = 3 }", "depth = 3: belongs to a queuing channel"),
@@ -309,6 +321,41 @@ def test_each_mistake_gets_its_own_words(folder: Path, old: str, new: str, words
     sentence = refusal(folder)
     assert words in sentence
     assert sentence.startswith("device.toml: ")
+
+
+def documents_with(key: str, value: Any) -> Iterator[tuple[Where, str]]:
+    """The reference design with ``value`` at ``key``, once for each kind of table that may hold that key."""
+    holders: list[tuple[Where, tuple[str, ...]]] = [
+        ((), loader.KEYS["the top level"]),
+        (("device",), loader.KEYS["[device]"]),
+        (("world",), loader.KEYS["[world]"]),
+        (("partition", "therapy"), loader.KEYS["[partition.<name>]"]),
+        (("partition", "therapy", "limits"), loader.KEYS["limits"]),
+        (("partition", "therapy", "restart"), loader.KEYS["restart"]),
+        (("schedule",), loader.KEYS["[schedule]"]),
+        (("schedule", "windows", 0), loader.KEYS["windows"]),
+        (("channel", 0), channels.CHANNEL_KEYS),
+        (("channel", 0, "to", "therapy.cgm"), channels.SINK_KEYS[PortKind.SAMPLING]),
+        (("channel", 3, "to", "therapy.meals"), channels.SINK_KEYS[PortKind.QUEUING]),
+    ]
+    for where, keys in holders:
+        if key in keys:
+            yield where, replaced((*where, key), lambda node, step: node.__setitem__(step, value))
+
+
+@pytest.mark.parametrize(
+    "key",
+    sorted(
+        {key for keys in (*loader.KEYS.values(), channels.CHANNEL_KEYS) for key in keys}
+        | {key for keys in channels.SINK_KEYS.values() for key in keys}
+    ),
+)
+def test_no_key_that_a_table_may_hold_is_left_unread(folder: Path, key: str) -> None:
+    found = list(documents_with(key, Raw("1979-05-27")))
+    assert found
+    for where, text in found:
+        (folder / "device.toml").write_text(text)
+        assert f"{key} = a date: must be" in refusal(folder), where
 
 
 def test_the_bounds_themselves_are_allowed(folder: Path) -> None:
@@ -407,16 +454,18 @@ def test_schemas_from_the_folder_get_a_module_of_their_own(folder: Path, tmp_pat
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("1 / 0", "running it raised ZeroDivisionError (division by zero); mend that file"),
+        ("1 / 0", "running it raised ZeroDivisionError in line 1 (division by zero); mend it there"),
         ("import nowhere_at_all", "running it raised ModuleNotFoundError"),
         ("raise SystemExit(0)", "running it raised SystemExit"),
         ("def f(:", "running it raised SyntaxError"),
         ("def f(): return f()\nf()", "running it raised RecursionError"),
-        ("raise ValueError('two\\nlines \\x1b[31m')", "ValueError (two?lines ?[31m)"),
-        ("\x00", "mend that file"),
+        ("raise ValueError('two\\nlines \\x1b[31m')", "ValueError in line 1 (two?lines ?[31m)"),
+        ("\x00", "SyntaxError (source code string cannot contain null bytes); mend it there"),
+        ("x = 1\nraise MemoryError", "running it raised MemoryError in line 2; mend it there"),
+        ("class CgmRaeding: pass", 'define it, or correct the name; did you mean "CgmRaeding"?'),
         ("", 'port world.cgm: there is no message type "CgmReading"; define it'),
         ("CgmReading = 3", '"CgmReading" is not a msgspec.Struct'),
-        ("class CgmReading: pass", "write class CgmReading(msgspec.Struct)"),
+        ("class CgmReading: pass", "write class CgmReading(msgspec.Struct, frozen=True"),
         (
             "import msgspec\nclass CgmReading(msgspec.Struct):\n    a: 'Nowhere'",
             'msgspec cannot read "CgmReading" (NameError',
