@@ -42,41 +42,35 @@ class _Ports:
 
     def claim(self, table: Table, key: str, full_name: str, source: str) -> tuple[str, str]:
         """Take ``full_name`` for one end of a channel that starts at ``source``: partition and port name."""
-        named = f'"{plain(full_name)}"'
-        if _PORT.match(full_name) is None:
-            table.refuse(key, f'{named} is not a port; write partition.port, for example "therapy.cgm"')
+        problem = self._why_not(full_name, source)
+        if problem:
+            table.refuse(key, f'"{plain(full_name)}" {problem}')
+        self.source_of[full_name] = source
         partition, _, name = full_name.partition(".")
+        return partition, name
+
+    def _why_not(self, full_name: str, source: str) -> str:
+        """Why no port of that name can be one end of that channel, and the remedy; or nothing."""
+        if _PORT.match(full_name) is None:
+            return 'is not a port; write partition.port, for example "therapy.cgm"'
+        partition = full_name.partition(".")[0]
         if partition != WORLD and partition not in self.partitions:
             known = sorted([*self.partitions, WORLD])
-            listed = plain(", ".join(known), 400)
-            table.refuse(key, f"{named} names no partition; they are {listed}{nearest(partition, known)}")
+            return f"names no partition; they are {plain(', '.join(known), 400)}{nearest(partition, known)}"
         if full_name != source and partition == source.partition(".")[0]:
-            table.refuse(key, f"{named} and {source} belong to one partition; a channel joins two: remove it")
-        if full_name in self.source_of:
-            other = self.source_of[full_name]
-            if other == full_name == source:
-                table.refuse(
-                    key,
-                    f"{named} starts another channel already; to reach more inputs, name them in its `to`",
-                )
-            if other == full_name or full_name == source:
-                table.refuse(
-                    key, f"{named} is the end of another channel already; a port has one channel: rename one"
-                )
-            table.refuse(
-                key, f"{named} is fed by {other} already; an input has one source: declare a second port"
-            )
+            return f"and {source} belong to one partition; a channel joins two: remove it"
+        other = self.source_of.get(full_name)
+        if other == full_name == source:
+            return "starts another channel already; to reach more inputs, name them in its `to`"
+        if other is not None and full_name in (other, source):
+            return "is the end of another channel already; a port has one channel: rename one"
+        if other is not None:
+            return f"is fed by {other} already; an input has one source: declare a second port"
         if len(self.ports) >= PORTS_MAX:
-            table.refuse(
-                key, f"{named} would be port {PORTS_MAX + 1}; a design has at most {PORTS_MAX}: merge some"
-            )
+            return f"would be port {PORTS_MAX + 1}; a design has at most {PORTS_MAX}: merge some"
         if sum(port.partition == partition for port in self.ports) >= PORTS_PER_PARTITION_MAX:
-            table.refuse(
-                key,
-                f"{named} is a port too many; a partition has {PORTS_PER_PARTITION_MAX} at most: merge some",
-            )
-        self.source_of[full_name] = source
-        return partition, name
+            return f"is a port too many; a partition has {PORTS_PER_PARTITION_MAX} at most: merge some"
+        return ""
 
 
 def labels_in(table: Table, key: str, labels: frozenset[str]) -> frozenset[str]:

@@ -143,22 +143,19 @@ def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[tuple[st
         yield "the port does not declare from_networked = true", f"declare it in `to` at {sink.full_name}"
     if unbounded_fields(getattr(view.schemas, sink.message)):
         yield f"{sink.message} is not bounded", f"bound {sink.message} as every-field-bounded says"
-    if sink.messages_per_frame_max > NARROW_MESSAGES_MAX:
-        yield (
-            f"{sink.messages_per_frame_max} messages per frame are more than {NARROW_MESSAGES_MAX}",
-            f"write messages_per_frame = {NARROW_MESSAGES_MAX} or less",
-        )
-    bytes_per_frame = sink.messages_per_frame_max * sink.bytes_max
-    if bytes_per_frame > NARROW_BYTES_MAX:
-        yield (
-            f"{bytes_per_frame} bytes per frame are more than {NARROW_BYTES_MAX}",
-            f"let bytes times messages_per_frame be {NARROW_BYTES_MAX} or less",
-        )
-    if sink.rejections_per_frame_max > NARROW_REJECTIONS_MAX:
-        yield (
-            f"{sink.rejections_per_frame_max} rejections per frame are more than {NARROW_REJECTIONS_MAX}",
-            f"write rejections_per_frame = {NARROW_REJECTIONS_MAX} or less",
-        )
+    messages = sink.messages_per_frame_max
+    for amount, most, what, remedy in (
+        (messages, NARROW_MESSAGES_MAX, "messages", "write messages_per_frame ="),
+        (messages * sink.bytes_max, NARROW_BYTES_MAX, "bytes", "let bytes times messages_per_frame be"),
+        (
+            sink.rejections_per_frame_max,
+            NARROW_REJECTIONS_MAX,
+            "rejections",
+            "write rejections_per_frame =",
+        ),
+    ):
+        if amount > most:
+            yield f"{amount} {what} per frame are more than {most}", f"{remedy} {most} or less"
     if any(THERAPY_COMMAND in view.ports[name].labels for name in path):
         yield (
             f"the path carries a message labelled {THERAPY_COMMAND}",

@@ -16,10 +16,10 @@ from monitor.design import Action, Design, Event, Port, SafetyClass
 from monitor.encoded_size import encoded_bytes_max
 from monitor.loader import load_design, load_schemas
 from monitor.rules import CLASS_C_WALLS, DETECTORS, POLICING_WALLS, RULES, Finding, check, events_of
+from tests.support.pump_design import lay_out
 
 HERE = Path(__file__).resolve().parent
 BAD_DESIGNS = HERE.parent / "designs_bad"
-REPOSITORY = HERE.parent.parent
 WALLS = CLASS_C_WALLS | {"uid", "memcg", "pidscg", "cpucg"}
 
 #: Rule, and the counterexample path that its bad design must show.
@@ -49,15 +49,7 @@ BROKEN: dict[str, tuple[str, ...]] = {
 @pytest.fixture
 def pump(tmp_path: Path) -> Design:
     """The reference design, with empty images so that only the design itself is judged."""
-    folder = tmp_path / "designs" / "insulin_pump"
-    folder.mkdir(parents=True)
-    (folder / "device.toml").write_bytes(
-        (REPOSITORY / "designs" / "insulin_pump" / "device.toml").read_bytes()
-    )
-    for name in ("therapy", "transfer"):
-        (tmp_path / "partitions" / name).mkdir(parents=True)
-        (tmp_path / "partitions" / name / "main.py").touch()
-    return load_design(folder, WALLS)
+    return load_design(lay_out(tmp_path), WALLS)
 
 
 def with_port(design: Design, full_name: str, **changes: Any) -> Design:
