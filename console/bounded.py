@@ -90,9 +90,8 @@ class Child:
             has_ended = bool(select.select([descriptor], [], [], left_s)[0])
         finally:
             os.close(descriptor)
-        os.killpg(
-            self._process.pid, signal.SIGKILL
-        )  # whoever else holds the pipe must be gone before it is read
+        # Whoever else holds the pipe must be gone before it is read.
+        os.killpg(self._process.pid, signal.SIGKILL)
         status = self._process.wait()
         if not has_ended:
             return Ended(None, f"it did not finish within {TIME_S} s")

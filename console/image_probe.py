@@ -64,15 +64,15 @@ class _Unfit(Exception):
 # --- the schemas ---
 
 
-def require_sound_schemas(design: Design) -> None:
-    """Load the schemas of ``design`` in a bounded child, if they are a file of the design's own.
+def require_sound_schemas(design: Design, path: Path) -> None:
+    """Load the schemas of ``design``, read from ``path``, in a bounded child, if they are a file of its own.
 
     Raises ``DesignError`` when they hang, end their process or cannot be used; returns at once for a module of
     Bulkhead's own.
     """
     if not design.schemas.endswith(".py"):
         return
-    with Child(("-s", "-m", _MODULE), "schemas", str(design.folder)) as child:
+    with Child(("-s", "-m", _MODULE), "schemas", str(path.resolve())) as child:
         ended = child.wait()
     if ended.report is None:
         raise DesignError(

@@ -79,7 +79,7 @@ def attackable(given: Mapping[str, Any]) -> Design:
 def sound_design(folder: Path) -> Design:
     """The design, if it keeps the rules. Raises ``DesignError`` and ``Refused``."""
     design = load_design(folder, walls.ALL)
-    image_probe.require_sound_schemas(design)
+    image_probe.require_sound_schemas(design, folder)
     findings = rules.check(design, load_schemas(design))
     if findings:
         first = findings[0]
@@ -182,7 +182,7 @@ def _title(plan: Plan, schedule: Sequence[Injection]) -> str:
 def check(output: Output, given: Mapping[str, Any]) -> int:
     """The design's rules and the code of its partitions, each with pass or fail."""
     design = load_design(given["design"], walls.ALL)
-    image_probe.require_sound_schemas(design)
+    image_probe.require_sound_schemas(design, given["design"])
     findings = rules.check(design, load_schemas(design))
     images = image_probe.check_images(design)
     is_sound = not findings and all(image.passes for image in images)

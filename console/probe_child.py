@@ -1,6 +1,6 @@
 """The program of a bounded child: loads a design's schemas, or resolves a partition's entry, and reports.
 
-    python -s -m console.probe_child schemas FOLDER REPORT_FD TIME_S
+    python -s -m console.probe_child schemas DESIGN REPORT_FD TIME_S
     python -I -S console/probe_child.py image FOLDER SCHEMAS ENTRY SITES REPORT_FD TIME_S
 
 For an image it stands alone, on the standard library: FOLDER holds the image as the monitor packs it (``lib`` and

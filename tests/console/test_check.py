@@ -187,7 +187,7 @@ def test_schemas_that_hang_exit_or_ask_for_all_memory_are_refused_in_one_sentenc
     monkeypatch.setattr(bounded, "TIME_S", 2)
     design = with_schemas(folder, source)
     with pytest.raises(DesignError) as caught:
-        image_probe.require_sound_schemas(design)
+        image_probe.require_sound_schemas(design, folder)
     assert str(caught.value).startswith('device.toml: [device] schemas = "schemas.py": ')
     assert words in str(caught.value)
 
@@ -201,13 +201,20 @@ def test_no_verb_is_ended_by_a_designs_schemas(folder: Path, verb: tuple[str, ..
     assert done.stderr.count("\n") == 1
 
 
+def test_a_design_may_be_named_by_a_file_of_any_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_schemas(folder, "")
+    (folder / "device.toml").rename(folder / "other.toml")
+    monkeypatch.chdir(folder)
+    assert jobs.sound_design(Path("other.toml")).name == "thermostat"
+
+
 def test_nothing_that_schemas_started_lives_on(folder: Path) -> None:
     told = folder / "pid"
     design = with_schemas(
         folder,
         f"import subprocess; open({str(told)!r}, 'w').write(str(subprocess.Popen(['sleep', '99']).pid))",
     )
-    image_probe.require_sound_schemas(design)
+    image_probe.require_sound_schemas(design, folder)
     pid = int(told.read_text())
     until_s = time.monotonic() + 2.0
     while commands.started(pid) and time.monotonic() < until_s:
