@@ -134,7 +134,7 @@ def attack(**given: Any) -> int:
 @cli.command(epilog=_CHECK_EPILOG)
 @options.common
 def check(**given: Any) -> int:
-    """Check a design against the rules, and draw it. Status 1 when it breaks one."""
+    """Check a design against the rules, try its partitions' code, and draw it. Status 1 when something fails."""
     return _do(jobs.check, given)
 
 

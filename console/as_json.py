@@ -7,6 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 
 from console import VERSION, figures
+from console.design_page import crossings
+from console.image_probe import ImageCheck
 from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import in_order, walls_seen
@@ -116,7 +119,9 @@ def run(found: Run, grade: HarmGrade | None, status: int) -> dict[str, Any]:
     }
 
 
-def check(design: Design, findings: Sequence[Finding], status: int) -> dict[str, Any]:
+def check(
+    design: Design, findings: Sequence[Finding], images: Sequence[ImageCheck], status: int
+) -> dict[str, Any]:
     """``check``."""
     broken = {finding.rule for finding in findings}
     return head("check", status) | {
@@ -126,6 +131,11 @@ def check(design: Design, findings: Sequence[Finding], status: int) -> dict[str,
             for r in RULES
         ],
         "findings": [finding._asdict() for finding in findings],
+        "images": [{"passes": image.passes} | asdict(image) for image in images],
+        "crossings": [
+            asdict(crossing) | {"bits_per_s_max": crossing.bits_per_s_max(design.frame_ms)}
+            for crossing in crossings(design)
+        ],
     }
 
 

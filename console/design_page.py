@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule as Line
@@ -10,36 +11,104 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from monitor.design import WORLD, Design, Partition, Port, PortKind
+from console.image_probe import ImageCheck
+from monitor.design import WORLD, Design, Partition, Port, PortKind, SafetyClass
 from monitor.rules import RULES, Finding
 from sandbox.walls import WALLS
 
 
-def page(design: Design, findings: Sequence[Finding], width: int, *, is_ascii: bool = False) -> Group:
-    """Picture first, then rules, then what is wrong and what to do."""
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A channel over which what a networked partition sends enters a class C partition, with its bounds."""
+
+    source: str
+    sink: str
+    messages_per_frame_max: int
+    bytes_per_frame_max: int
+    rejections_per_frame_max: int
+
+    def bits_per_s_max(self, frame_ms: int) -> float:
+        """What messages can tell: no encoding of a type begins another one, so their bytes are a bound."""
+        return self.bytes_per_frame_max * 8 * 1_000 / frame_ms
+
+
+def crossings(design: Design) -> tuple[Crossing, ...]:
+    """In the order of the file. Counted too is what a relay passes on, where the design declares it."""
+    found = []
+    for channel in design.channels:
+        source = design.port(channel.source)
+        for sink in (design.port(name) for name in channel.sinks):
+            if _crosses(design, source, sink):
+                messages = sink.messages_per_frame_max
+                rejections = sink.rejections_per_frame_max
+                found.append(
+                    Crossing(
+                        source.full_name, sink.full_name, messages, messages * sink.bytes_max, rejections
+                    )
+                )
+    return tuple(found)
+
+
+def _crosses(design: Design, source: Port, sink: Port) -> bool:
+    if sink.partition == WORLD or design.partition(sink.partition).safety_class is not SafetyClass.C:
+        return False
+    is_networked = source.partition != WORLD and design.partition(source.partition).is_networked
+    return is_networked or sink.from_networked
+
+
+def page(
+    design: Design,
+    findings: Sequence[Finding],
+    images: Sequence[ImageCheck],
+    width: int,
+    *,
+    is_ascii: bool = False,
+) -> Group:
+    """Picture first, then rules and images, then what is wrong and what to do."""
     return Group(
         *_picture(design, width, is_ascii=is_ascii),
         Text(),
         Line("the rules", align="left", style="dim"),
         rules_table(findings),
+        Text(),
+        Line("the images", align="left", style="dim"),
+        images_table(images),
         *_findings(findings),
         Text(),
-        closing(design, findings),
+        closing(design, findings, images),
     )
 
 
-def closing(design: Design, findings: Sequence[Finding]) -> Text:
-    """One line: does it keep the rules?"""
+def closing(design: Design, findings: Sequence[Finding], images: Sequence[ImageCheck] = ()) -> Text:
+    """One line: does it keep the rules, and can its images be run?"""
     broken = len({finding.rule for finding in findings})
-    if not findings:
-        return Text(f"{design.name} keeps all {len(RULES)} rules", style="bold green")
-    return Text(
-        f"{design.name} breaks {broken} of {len(RULES)} rules, in {len(findings)} place(s)", style="bold red"
-    )
+    unfit = sum(not image.passes for image in images)
+    kept = f"keeps all {len(RULES)} rules"
+    if findings:
+        kept = f"breaks {broken} of {len(RULES)} rules, in {len(findings)} place(s)"
+    if unfit:
+        kept += f"{' and' if findings else ', but'} {unfit} of {len(images)} images cannot be run"
+    return Text(f"{design.name} {kept}", style="bold red" if findings or unfit else "bold green")
+
+
+def images_table(images: Sequence[ImageCheck]) -> Table:
+    """Every partition's code with pass or fail; where it fails, what is wrong, where, and what to do."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("image")
+    for image in images:
+        verdict = Text("pass", style="green") if image.passes else Text("FAIL", style="bold red")
+        text = Text(f"{image.partition}  ", style="bold").append(image.entry, "default")
+        if image.passes:
+            text.append(f", {image.files} file{'s' if image.files != 1 else ''}", "default")
+        else:
+            text.append(f"  {image.sentence}", "default")
+        table.add_row(verdict, text)
+    return table
 
 
 def rules_table(findings: Sequence[Finding]) -> Table:
-    """Every rule with pass or fail and its sentence; where it fails, with its source too."""
+    """Every rule with pass or fail, its sentence and its source."""
     broken = {finding.rule for finding in findings}
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column("verdict", no_wrap=True)
@@ -48,7 +117,7 @@ def rules_table(findings: Sequence[Finding]) -> Table:
         failed = rule.name in broken
         verdict = Text("FAIL" if failed else "pass", style="bold red" if failed else "green")
         text = Text(f"{rule.name}  ", style="bold").append(rule.statement, "default")
-        table.add_row(verdict, text.append(f"  [{rule.source}]", "dim") if failed else text)
+        table.add_row(verdict, text.append(f"  [{rule.source}]", "dim"))
     return table
 
 
@@ -67,6 +136,9 @@ def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 # --- the picture ---
 
+#: The one way in that matters, beside a mark that survives without colour.
+_CROSSING = "bold yellow"
+
 
 def _picture(design: Design, width: int, *, is_ascii: bool) -> Iterator[RenderableType]:
     yield Text(f"{design.name}, frame {_milliseconds(design.frame_ms)}", style="bold")
@@ -76,10 +148,12 @@ def _picture(design: Design, width: int, *, is_ascii: bool) -> Iterator[Renderab
             f"  {design.world.entry}{_labels(design.world.cleared_for)}", "dim"
         )
     )
-    _add_ports(world, design, WORLD)
+    mark = "!!" if is_ascii else "▲"
+    _add_ports(world, design, WORLD, mark)
     for partition in design.partitions:
-        _add_ports(tree.add(_partition(partition)), design, partition.name)
+        _add_ports(tree.add(_partition(partition)), design, partition.name, mark)
     yield tree
+    yield crossings_line(design, mark)
     yield Text()
     yield from timeline(design, width, is_ascii=is_ascii)
 
@@ -116,13 +190,33 @@ def _labels(cleared_for: frozenset[str]) -> str:
     return f"  cleared for {', '.join(sorted(cleared_for))}" if cleared_for else ""
 
 
-def _add_ports(branch: Tree, design: Design, partition: str) -> None:
+def crossings_line(design: Design, mark: str) -> Text:
+    """What the narrow way from the network into class C lets through, all channels of it together."""
+    found = crossings(design)
+    if not found:
+        return Text("No channel leads from a networked partition into class C.", style="dim")
+    messages = sum(one.messages_per_frame_max for one in found)
+    size = sum(one.bytes_per_frame_max for one in found)
+    rejections = sum(one.rejections_per_frame_max for one in found)
+    rate = sum(one.bits_per_s_max(design.frame_ms) for one in found)
+    channels = "1 channel leads" if len(found) == 1 else f"{len(found)} channels lead"
+    return Text(f"{mark} {channels} from a networked partition into class C: ", style=_CROSSING).append(
+        f"at most {messages} messages, {size} bytes and {rejections} rejections per frame, "
+        f"so at most {rate:,.4g} bit/s in messages",
+        "default",
+    )
+
+
+def _add_ports(branch: Tree, design: Design, partition: str, mark: str) -> None:
     """The channels that leave a partition, with their ends and limits."""
     for channel in design.channels:
         source = design.port(channel.source)
         if source.partition != partition:
             continue
-        text = Text(f"{source.name} ", style="cyan").append("-> ").append(", ".join(channel.sinks), "cyan")
+        crossing = any(_crosses(design, source, design.port(name)) for name in channel.sinks)
+        style = _CROSSING if crossing else "cyan"
+        text = Text(f"{mark} " if crossing else "", style=_CROSSING)
+        text.append(f"{source.name} ", style).append("-> ", "default").append(", ".join(channel.sinks), style)
         text.append(f"  {source.message}, {_limits(source)}", "dim")
         if source.labels:
             text.append(f"  [{', '.join(sorted(source.labels))}]", "magenta")

@@ -16,6 +16,7 @@ from console import (
     catalogue_page,
     design_page,
     failures,
+    image_probe,
     journal_page,
     passport_page,
     run_page,
@@ -83,6 +84,7 @@ def attackable(given: Mapping[str, Any]) -> Design:
 def sound_design(folder: Path) -> Design:
     """The design, if it keeps the rules. Raises ``DesignError`` and ``Refused``."""
     design = load_design(folder, walls.ALL)
+    image_probe.require_sound_schemas(design, folder)
     findings = rules.check(design, load_schemas(design))
     if findings:
         first = findings[0]
@@ -183,13 +185,16 @@ def _title(plan: Plan, schedule: Sequence[Injection]) -> str:
 
 
 def check(output: Output, given: Mapping[str, Any]) -> int:
-    """The design's rules, each with pass or fail."""
+    """The design's rules and the code of its partitions, each with pass or fail."""
     design = load_design(given["design"], walls.ALL)
+    image_probe.require_sound_schemas(design, given["design"])
     findings = rules.check(design, load_schemas(design))
-    status = failures.NOT_HELD if findings else failures.HELD
-    output.show(design_page.page(design, findings, output.page_width, is_ascii=output.is_ascii))
-    output.verdict(design_page.closing(design, findings))
-    output.write_json(as_json.check(design, findings, status))
+    images = image_probe.check_images(design)
+    is_sound = not findings and all(image.passes for image in images)
+    status = failures.HELD if is_sound else failures.NOT_HELD
+    output.show(design_page.page(design, findings, images, output.page_width, is_ascii=output.is_ascii))
+    output.verdict(design_page.closing(design, findings, images))
+    output.write_json(as_json.check(design, findings, images, status))
     return status
 
 

@@ -19,7 +19,7 @@ LENGTH_MAX = 65_536
 
 
 def unbounded_fields(message_type: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Name every field of ``message_type`` that is not bounded, as ``"Type.field: why"``.
+    """Name every field of ``message_type`` that is not bounded, as ``"Type.field: why; remedy"``.
 
     An empty tuple means that each number has both bounds, each text, byte string and sequence a largest
     length of at most ``LENGTH_MAX``, no field is ``Any`` or a free mapping, and unknown fields are refused.
@@ -29,12 +29,12 @@ def unbounded_fields(message_type: type[msgspec.Struct]) -> tuple[str, ...]:
 
 def _walk_struct(cls: type[msgspec.Struct], path: str, seen: frozenset[type]) -> Iterator[str]:
     if cls in seen:
-        yield f"{path}: the type contains itself, so its depth has no bound"
+        yield f"{path}: the type contains itself, so its depth has no bound; replace it by a tuple with max_length"
         return
     if not cls.__struct_config__.forbid_unknown_fields:
-        yield f"{path}: accepts unknown fields (declare forbid_unknown_fields=True)"
+        yield f"{path}: accepts unknown fields; declare the class with forbid_unknown_fields=True"
     if not cls.__struct_config__.frozen:
-        yield f"{path}: is not frozen (declare frozen=True)"
+        yield f"{path}: is not frozen; declare the class with frozen=True"
     info = mi.type_info(cls)
     assert isinstance(info, mi.StructType)
     for field in info.fields:
@@ -48,11 +48,11 @@ def _walk(kind: mi.Type, path: str, seen: frozenset[type]) -> Iterator[str]:
             high = kind.le if kind.le is not None else kind.lt
             if low is None or high is None:
                 missing = "both bounds" if low is None and high is None else "one bound"
-                yield f"{path}: a number without {missing}"
+                yield f"{path}: a number without {missing}; give it both with msgspec.Meta(ge=..., le=...)"
         case mi.StrType():
             yield from _length(kind.max_length, path, "text")
             if kind.pattern is not None and not _is_anchored(kind.pattern):
-                yield f"{path}: the pattern {kind.pattern!r} is not anchored with \\A and \\Z"
+                yield f"{path}: the pattern {kind.pattern!r} is not anchored; begin it with \\A and end it with \\Z"
         case mi.BytesType() | mi.ByteArrayType() | mi.MemoryViewType():
             yield from _length(kind.max_length, path, "byte string")
         case mi.ListType() | mi.VarTupleType() | mi.SetType() | mi.FrozenSetType():
@@ -71,14 +71,15 @@ def _walk(kind: mi.Type, path: str, seen: frozenset[type]) -> Iterator[str]:
         case mi.BoolType() | mi.NoneType() | mi.EnumType() | mi.LiteralType():
             return
         case _:
-            yield f"{path}: {type(kind).__name__.removesuffix('Type')} has no bound that can be stated"
+            name = type(kind).__name__.removesuffix("Type")
+            yield f"{path}: {name} has no bound that can be stated; write a type that has one"
 
 
 def _length(max_length: int | None, path: str, what: str) -> Iterator[str]:
     if max_length is None:
-        yield f"{path}: a {what} without max_length"
+        yield f"{path}: a {what} without max_length; give it one with msgspec.Meta(max_length=...)"
     elif max_length > LENGTH_MAX:
-        yield f"{path}: a {what} of up to {max_length}, above the limit of {LENGTH_MAX}"
+        yield f"{path}: a {what} of up to {max_length}, above the limit of {LENGTH_MAX}; lower its max_length"
 
 
 def _is_anchored(pattern: str) -> bool:

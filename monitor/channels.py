@@ -14,6 +14,16 @@ FRAMES_MAX = 1_000_000
 
 _PORT = re.compile(r"\A[a-z][a-z0-9_]{0,30}\.[a-z][a-z0-9_]{0,30}\Z")
 _MESSAGE = re.compile(r"\A[A-Z][A-Za-z0-9_]{0,63}\Z")
+#: What a channel may hold, and each input below its ``to``, by the channel's kind.
+CHANNEL_KEYS = (
+    *("from", "message", "kind", "bytes", "messages_per_frame", "rejections_per_frame", "labels"),
+    *("declassifies", "to"),
+)
+SINK_KEYS = {
+    PortKind.SAMPLING: ("freshness_frames", "on_stale", "from_networked"),
+    PortKind.QUEUING: ("depth", "from_networked"),
+}
+
 _SAMPLING_ONLY = {
     "freshness_frames": "belongs to a sampling channel, and this one is queuing",
     "on_stale": "belongs to a sampling channel, and this one is queuing",
@@ -32,36 +42,35 @@ class _Ports:
 
     def claim(self, table: Table, key: str, full_name: str, source: str) -> tuple[str, str]:
         """Take ``full_name`` for one end of a channel that starts at ``source``: partition and port name."""
-        named = f'"{plain(full_name)}"'
-        if _PORT.match(full_name) is None:
-            table.refuse(key, f'{named} is not a port; write partition.port, for example "therapy.cgm"')
+        problem = self._why_not(full_name, source)
+        if problem:
+            table.refuse(key, f'"{plain(full_name)}" {problem}')
+        self.source_of[full_name] = source
         partition, _, name = full_name.partition(".")
+        return partition, name
+
+    def _why_not(self, full_name: str, source: str) -> str:
+        """Why no port of that name can be one end of that channel, and the remedy; or nothing."""
+        if _PORT.match(full_name) is None:
+            return 'is not a port; write partition.port, for example "therapy.cgm"'
+        partition = full_name.partition(".")[0]
         if partition != WORLD and partition not in self.partitions:
             known = sorted([*self.partitions, WORLD])
-            listed = plain(", ".join(known), 400)
-            table.refuse(key, f"{named} names no partition; they are {listed}{nearest(partition, known)}")
+            return f"names no partition; they are {plain(', '.join(known), 400)}{nearest(partition, known)}"
         if full_name != source and partition == source.partition(".")[0]:
-            table.refuse(key, f"{named} and {source} belong to one partition; a channel joins two: remove it")
-        if full_name in self.source_of:
-            other = self.source_of[full_name]
-            if other == full_name or full_name == source:
-                table.refuse(
-                    key, f"{named} is the end of another channel already; a port has one channel: rename one"
-                )
-            table.refuse(
-                key, f"{named} is fed by {other} already; an input has one source: declare a second port"
-            )
+            return f"and {source} belong to one partition; a channel joins two: remove it"
+        other = self.source_of.get(full_name)
+        if other == full_name == source:
+            return "starts another channel already; to reach more inputs, name them in its `to`"
+        if other is not None and full_name in (other, source):
+            return "is the end of another channel already; a port has one channel: rename one"
+        if other is not None:
+            return f"is fed by {other} already; an input has one source: declare a second port"
         if len(self.ports) >= PORTS_MAX:
-            table.refuse(
-                key, f"{named} would be port {PORTS_MAX + 1}; a design has at most {PORTS_MAX}: merge some"
-            )
+            return f"would be port {PORTS_MAX + 1}; a design has at most {PORTS_MAX}: merge some"
         if sum(port.partition == partition for port in self.ports) >= PORTS_PER_PARTITION_MAX:
-            table.refuse(
-                key,
-                f"{named} is a port too many; a partition has {PORTS_PER_PARTITION_MAX} at most: merge some",
-            )
-        self.source_of[full_name] = source
-        return partition, name
+            return f"is a port too many; a partition has {PORTS_PER_PARTITION_MAX} at most: merge some"
+        return ""
 
 
 def labels_in(table: Table, key: str, labels: frozenset[str]) -> frozenset[str]:
@@ -77,7 +86,9 @@ def read_channels(
     channels = []
     tables = root.tables("channel", PORTS_MAX, '[[channel]] with from = "therapy.alarm"')
     for number, values in enumerate(tables, start=1):
-        channels.append(_read_channel(Table(root.file, f"[[channel]] number {number}", values), ports))
+        channels.append(
+            _read_channel(Table(root.file, f"[[channel]] number {number}", values, CHANNEL_KEYS), ports)
+        )
     return tuple(ports.ports), tuple(channels)
 
 
@@ -99,13 +110,14 @@ def _read_channel(table: Table, ports: _Ports) -> Channel:
     )
     _check_batch(table, "messages_per_frame", output, output.messages_per_frame_max)
     ports.ports.append(output)
-    to = table.table("to", f"{table.where} to", 'to = { "therapy.cgm" = { freshness_frames = 3 } }')
+    to = table.table("to", f"{table.where} to", example='to = { "therapy.cgm" = { freshness_frames = 3 } }')
+    elsewhere = _QUEUING_ONLY if output.kind is PortKind.SAMPLING else _SAMPLING_ONLY
     sinks = to.all_keys()
     for full_name in sinks:
         ports.claim(to, full_name, full_name, source)
-        sink = to.table(full_name, f'{table.where} to."{full_name}"', f'"{full_name}" = {{}}')
+        where, example = f'{table.where} to."{full_name}"', f'"{full_name}" = {{}}'
+        sink = to.table(full_name, where, SINK_KEYS[output.kind], example, elsewhere)
         ports.ports.append(_read_sink(sink, full_name, output, len(ports.ports) + 1))
-    table.close()
     return Channel(source=source, sinks=tuple(sinks))
 
 
@@ -131,7 +143,6 @@ def _read_sink(table: Table, full_name: str, output: Port, number: int) -> Port:
         from_networked=table.flag("from_networked", default=False),
     )
     _check_batch(table, "depth", sink, sink.depth)
-    table.close(not_here=_QUEUING_ONLY if is_sampling else _SAMPLING_ONLY)
     return sink
 
 

@@ -128,28 +128,39 @@ def networked_reaches_class_c(view: View) -> Iterator[Flaw]:
             problems = list(_why_not_narrow(view, sink, path))
             if problems:
                 reported.add(full_name)
+                why = "; ".join(problem for problem, _ in problems)
                 yield Flaw(
                     full_name,
-                    f"networked {partition.name} reaches class C {sink.partition}: {'; '.join(problems)}",
+                    f"networked {partition.name} reaches class C {sink.partition}: {why}",
                     path,
-                    "remove the path, or make that port narrow and declare from_networked = true there",
+                    f"remove the path, or {', and '.join(remedy for _, remedy in problems)}",
                 )
 
 
-def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[str]:
+def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[tuple[str, str]]:
+    """Each problem with its remedy."""
     if not sink.from_networked:
-        yield "the port does not declare from_networked = true"
+        yield "the port does not declare from_networked = true", f"declare it in `to` at {sink.full_name}"
     if unbounded_fields(getattr(view.schemas, sink.message)):
-        yield f"{sink.message} has a field without bounds"
-    if sink.messages_per_frame_max > NARROW_MESSAGES_MAX:
-        yield f"{sink.messages_per_frame_max} messages per frame are more than {NARROW_MESSAGES_MAX}"
-    bytes_per_frame = sink.messages_per_frame_max * sink.bytes_max
-    if bytes_per_frame > NARROW_BYTES_MAX:
-        yield f"{bytes_per_frame} bytes per frame are more than {NARROW_BYTES_MAX}"
-    if sink.rejections_per_frame_max > NARROW_REJECTIONS_MAX:
-        yield f"{sink.rejections_per_frame_max} rejections per frame are more than {NARROW_REJECTIONS_MAX}"
+        yield f"{sink.message} is not bounded", f"bound {sink.message} as every-field-bounded says"
+    messages = sink.messages_per_frame_max
+    for amount, most, what, remedy in (
+        (messages, NARROW_MESSAGES_MAX, "messages", "write messages_per_frame ="),
+        (messages * sink.bytes_max, NARROW_BYTES_MAX, "bytes", "let bytes times messages_per_frame be"),
+        (
+            sink.rejections_per_frame_max,
+            NARROW_REJECTIONS_MAX,
+            "rejections",
+            "write rejections_per_frame =",
+        ),
+    ):
+        if amount > most:
+            yield f"{amount} {what} per frame are more than {most}", f"{remedy} {most} or less"
     if any(THERAPY_COMMAND in view.ports[name].labels for name in path):
-        yield f"the path carries a message labelled {THERAPY_COMMAND}"
+        yield (
+            f"the path carries a message labelled {THERAPY_COMMAND}",
+            f"send the {THERAPY_COMMAND} over a path of its own",
+        )
 
 
 def class_c_never_waits(view: View) -> Iterator[Flaw]:

@@ -13,6 +13,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
@@ -47,6 +48,24 @@ from monitor.toml_table import (
 #: The name under which world and partition code import the message types that stand in a design's folder.
 DESIGN_SCHEMAS = "design_schemas"
 
+#: Every key that each table of device.toml may hold. [partition], [partition.<name>.health] and ``to`` have free
+#: ones: the names of partitions, events and ports.
+KEYS = {
+    "the top level": ("device", "world", "partition", "channel", "schedule"),
+    "[device]": ("name", "frame_ms", "schemas", "labels"),
+    "[world]": ("entry", "budget_ms", "cleared_for"),
+    "[partition.<name>]": (
+        *("safety_class", "critical", "networked", "image", "entry", "packages", "config", "walls"),
+        *("cleared_for", "limits", "restart", "health"),
+    ),
+    "limits": (
+        *("memory_mb", "processes", "files", "scratch_kb", "cpu_ms_per_frame", "log_bytes_per_frame"),
+    ),
+    "restart": ("restarts", "within_frames"),
+    "[schedule]": ("windows",),
+    "windows": ("partition", "offset_ms", "budget_ms"),
+}
+
 PARTITIONS_MAX = 64
 DAY_MS = 86_400_000
 
@@ -68,7 +87,7 @@ def load_design(folder: Path, known_walls: frozenset[str]) -> Design:
     """
     path = file_of(folder)
     source = read_bounded(path)
-    root = Table(path.name, "the top level", parse(source, path.name))
+    root = Table(path.name, "the top level", parse(source, path.name), KEYS["the top level"])
     try:
         return _read_design(root, path, source, known_walls)
     except OSError as error:
@@ -90,13 +109,22 @@ def load_schemas(design: Design) -> ModuleType:
             _import_own(design) if design.schemas.endswith(".py") else importlib.import_module(design.schemas)
         )
     except (Exception, SystemExit) as error:  # whatever the author's code raises is the author's to mend
-        kind, said = type(error).__name__, plain(str(error), 160)
-        raise DesignError(f"{where}: running it raised {kind} ({said}); mend that file") from None
+        raise DesignError(
+            f"{where}: running it raised {_told(error, design.schemas)}; mend it there"
+        ) from None
     for port in design.ports:
-        _check_message_type(
-            getattr(module, port.message, None), f"{where}, port {port.full_name}", port.message
-        )
+        _check_message_type(module, f"{where}, port {port.full_name}", port.message)
     return module
+
+
+def _told(error: BaseException, file: str) -> str:
+    """What was raised, and in which line of ``file``."""
+    said = plain(str(error), 160)
+    lines = [
+        line for frame, line in walk_tb(error.__traceback__) if Path(frame.f_code.co_filename).name == file
+    ]
+    place = f" in line {lines[-1]}" if lines else ""
+    return f"{type(error).__name__}{place}" + (f" ({said})" if said else "")
 
 
 def _import_own(design: Design) -> ModuleType:
@@ -114,14 +142,18 @@ def _import_own(design: Design) -> ModuleType:
     return module
 
 
-def _check_message_type(found: Any, where: str, message: str) -> None:
+def _check_message_type(module: ModuleType, where: str, message: str) -> None:
+    found: Any = getattr(module, message, None)
     if found is None:
+        types = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise DesignError(
             f"{where}: there is no message type {shown(message)}; define it, or correct the name"
+            f"{plain(nearest(message, types), 100)}"
         )
     if not isinstance(found, type) or not issubclass(found, msgspec.Struct):
         raise DesignError(
-            f"{where}: {shown(message)} is not a msgspec.Struct; write class {message}(msgspec.Struct)"
+            f"{where}: {shown(message)} is not a msgspec.Struct; "
+            f"write class {message}(msgspec.Struct, frozen=True, forbid_unknown_fields=True)"
         )
     try:
         msgspec.msgpack.Decoder(found)
@@ -136,18 +168,16 @@ def _check_message_type(found: Any, where: str, message: str) -> None:
 
 
 def _read_design(root: Table, path: Path, source: bytes, known_walls: frozenset[str]) -> Design:
-    device = root.table("device", "[device]")
+    device = root.table("device", "[device]", KEYS["[device]"])
     name = device.name("name", "insulin_pump")
     frame_ms = device.whole("frame_ms", 1, DAY_MS, 300_000)
     schemas = device.text("schemas", _SCHEMAS, "ipc_schemas.<module> or a file in this folder", "schemas.py")
     labels = frozenset(device.names("labels", NAME, "names of a to z, 0 to 9 and _"))
     schemas_source = _read_schemas_source(device, path.parent, schemas)
-    device.close()
-    world = _read_world(root.table("world", "[world]"), path.parent, labels)
+    world = _read_world(root.table("world", "[world]", KEYS["[world]"]), path.parent, labels)
     partitions = _read_partitions(root, path.parent, labels, known_walls)
     ports, channels = read_channels(root, frozenset(p.name for p in partitions), labels)
     windows = _read_schedule(root, [p.name for p in partitions])
-    root.close()
     return Design(
         name=name,
         folder=path.parent,
@@ -191,7 +221,6 @@ def _read_world(table: Table, folder: Path, labels: frozenset[str]) -> WorldSide
         )
     budget_ms = table.whole("budget_ms", 1, DAY_MS, 5_000)
     cleared_for = labels_in(table, "cleared_for", labels)
-    table.close()
     return WorldSide(entry=entry, folder=folder, budget_ms=budget_ms, cleared_for=cleared_for)
 
 
@@ -209,13 +238,12 @@ def _read_partitions(
     for number, name in enumerate(names, start=1):
         if NAME.match(name) is None or name in _RESERVED:
             section.refuse(
-                name, "a partition's name has a to z, 0 to 9 and _, at most 31, and is not world or monitor"
+                name,
+                "a partition's name has a to z, 0 to 9 and _, at most 31, and is not world or monitor; "
+                "write for example [partition.therapy]",
             )
-        found.append(
-            _read_partition(
-                section.table(name, f"[partition.{name}]"), number, name, folder, labels, known_walls
-            )
-        )
+        table = section.table(name, f"[partition.{name}]", KEYS["[partition.<name>]"])
+        found.append(_read_partition(table, number, name, folder, labels, known_walls))
     return tuple(found)
 
 
@@ -223,24 +251,22 @@ def _read_partition(
     table: Table, number: int, name: str, folder: Path, labels: frozenset[str], known_walls: frozenset[str]
 ) -> Partition:
     image = _read_image(table, folder)
-    partition = Partition(
+    return Partition(
         number=number,
         name=name,
-        safety_class=table.choice("safety_class", SafetyClass, "A"),
+        safety_class=table.choice("safety_class", SafetyClass, "C"),
         is_critical=table.flag("critical"),
         is_networked=table.flag("networked"),
         image=image,
         entry=_read_entry(table, image),
         packages=table.names("packages", _PACKAGE, "package names"),
         config=table.optional_name("config", "prescription"),
-        limits=_read_limits(table.table("limits", f"[partition.{name}.limits]")),
+        limits=_read_limits(table.table("limits", f"[partition.{name}.limits]", KEYS["limits"])),
         walls=_read_walls(table, known_walls),
         cleared_for=labels_in(table, "cleared_for", labels),
-        restart=_read_restart(table.table("restart", f"[partition.{name}.restart]")),
+        restart=_read_restart(table.table("restart", f"[partition.{name}.restart]", KEYS["restart"])),
         health=_read_health(table.table("health", f"[partition.{name}.health]")),
     )
-    table.close()
-    return partition
 
 
 def _read_image(table: Table, folder: Path) -> Path:
@@ -248,7 +274,9 @@ def _read_image(table: Table, folder: Path) -> Path:
     image = (folder / text).resolve()
     if not image.is_dir():
         table.refuse(
-            "image", f"there is no folder {plain(str(image), 120)}; paths start at this file's folder"
+            "image",
+            f"there is no folder {plain(str(image), 120)}; make it, or correct the path, "
+            "which starts at this file's folder",
         )
     return image
 
@@ -265,12 +293,14 @@ def _read_walls(table: Table, known_walls: frozenset[str]) -> frozenset[str]:
     if table.value("walls", 'a list of walls or "all"', 'walls = "all"') == "all":
         return known_walls
     return frozenset(
-        table.names("walls", NAME, 'wall names (or write walls = "all")', among=known_walls, kind="wall")
+        table.names(
+            "walls", NAME, "wall names", among=known_walls, kind="wall", example='"all", for all of them'
+        )
     )
 
 
 def _read_limits(table: Table) -> Limits:
-    limits = Limits(
+    return Limits(
         memory_bytes_max=table.whole("memory_mb", 16, 4_096, 256) * 1_048_576,
         processes_max=table.whole("processes", 1, 256, 1),
         files_max=table.whole("files", 8, 4_096, 32),
@@ -278,17 +308,13 @@ def _read_limits(table: Table) -> Limits:
         cpu_ms_per_frame_max=table.whole("cpu_ms_per_frame", 1, DAY_MS, 500),
         log_bytes_per_frame_max=table.whole("log_bytes_per_frame", 0, 1_048_576, 4_096),
     )
-    table.close()
-    return limits
 
 
 def _read_restart(table: Table) -> RestartBudget:
-    budget = RestartBudget(
+    return RestartBudget(
         restarts_max=table.whole("restarts", 0, 1_000, 3),
         within_frames=table.whole("within_frames", 1, FRAMES_MAX, 12),
     )
-    table.close()
-    return budget
 
 
 def _read_health(table: Table) -> dict[Event, Action]:
@@ -305,11 +331,11 @@ def _read_health(table: Table) -> dict[Event, Action]:
 
 
 def _read_schedule(root: Table, partitions: list[str]) -> tuple[Window, ...]:
-    schedule = root.table("schedule", "[schedule]")
+    schedule = root.table("schedule", "[schedule]", KEYS["[schedule]"])
     example = 'windows = [{ partition = "therapy", offset_ms = 0, budget_ms = 1_000 }]'
     windows: list[Window] = []
     for number, values in enumerate(schedule.tables("windows", PARTITIONS_MAX, example), start=1):
-        table = Table(root.file, f"[schedule] windows number {number}", values)
+        table = Table(root.file, f"[schedule] windows number {number}", values, KEYS["windows"])
         name = table.name("partition", "therapy")
         if name not in partitions:
             known = plain(", ".join(partitions), 400)
@@ -324,6 +350,4 @@ def _read_schedule(root: Table, partitions: list[str]) -> tuple[Window, ...]:
         windows.append(
             Window(name, offset_ms=offset_ms, budget_ms=table.whole("budget_ms", 1, DAY_MS, 1_000))
         )
-        table.close()
-    schedule.close()
     return tuple(windows)

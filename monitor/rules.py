@@ -95,12 +95,8 @@ def _every_field_bounded(view: View) -> Iterator[Flaw]:
             continue
         seen.add(port.message)
         for field in unbounded_fields(message_type):
-            yield Flaw(
-                port.full_name,
-                field,
-                (port.full_name,),
-                "give the field both bounds, or a max_length, with msgspec.Meta",
-            )
+            problem, _, remedy = field.rpartition("; ")
+            yield Flaw(port.full_name, problem, (port.full_name,), remedy)
 
 
 def _message_fits_port(view: View) -> Iterator[Flaw]:
@@ -164,7 +160,7 @@ def _every_row_can_fire(view: View) -> Iterator[Flaw]:
                     partition.name,
                     f"{event} cannot happen to {partition.name}: none of its inputs has a freshness limit",
                     (),
-                    f"remove {event} from [partition.{partition.name}.health], or set freshness_frames",
+                    f"remove {event} from [partition.{partition.name}.health], or set freshness_frames on an input",
                 )
 
 

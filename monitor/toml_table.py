@@ -11,7 +11,7 @@ import enum
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
@@ -73,6 +73,8 @@ def parse(source: bytes, name: str) -> dict[str, Any]:
         text = source.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DesignError(f"{name}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise DesignError(f"{name}: begins with a byte order mark; save the file as UTF-8 without one")
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > LINE_CHARS_MAX:
             raise DesignError(
@@ -114,19 +116,39 @@ def shown(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean "x"?`` or nothing."""
-    close = difflib.get_close_matches(name[:64], sorted(known), n=1, cutoff=0.6)
+    """``; did you mean "x"?`` or nothing. Upper and lower case count as near."""
+    by_fold = {word.casefold(): word for word in sorted(known)}
+    close = [by_fold[c] for c in difflib.get_close_matches(name[:64].casefold(), by_fold, n=1, cutoff=0.6)]
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
 class Table:
-    """One table of the file, read key by key. ``close`` refuses whatever key nobody asked for."""
+    """One table of the file, read key by key.
 
-    def __init__(self, file: str, where: str, values: Mapping[str, Any]) -> None:
+    ``keys`` are all that it may hold, or ``None`` where the author chooses them. Any other is refused first: told
+    that a key is missing, the author would not find the one that was misspelled. ``not_here`` explains keys that
+    are known elsewhere.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        where: str,
+        values: Mapping[str, Any],
+        keys: Sequence[str] | None = None,
+        not_here: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.file = file
         self.where = where
         self._values = values
-        self._asked: set[str] = set()
+        for key in values:
+            if key in not_here:
+                self.refuse(key, f"{not_here[key]}; remove it")
+            if keys is not None and key not in keys:
+                known = ", ".join(sorted(keys))
+                absent = [one for one in keys if one not in values]
+                hint = nearest(key, absent) or nearest(key, keys)
+                self.refuse(key, f"is not a key of this table; its keys are {known}{hint}")
 
     def refuse(self, key: str, problem: str) -> NoReturn:
         """Raises ``DesignError`` about the value of ``key``."""
@@ -135,7 +157,6 @@ class Table:
 
     def value(self, key: str, expected: str, example: str) -> Any:
         """Whatever stands at ``key``; a missing one is refused."""
-        self._asked.add(key)
         if key not in self._values:
             raise DesignError(
                 f"{self.file}: {self.where} {plain(key)} is missing: it must be {expected}; "
@@ -147,7 +168,6 @@ class Table:
         """A whole number from ``low`` to ``high``."""
         expected, example_text = f"a whole number from {low} to {high}", f"{key} = {example}"
         if default is not None and key not in self._values:
-            self._asked.add(key)
             return default
         value = self.value(key, expected, example_text)
         if type(value) is not int or not low <= value <= high:
@@ -157,7 +177,6 @@ class Table:
     def flag(self, key: str, *, default: bool | None = None) -> bool:
         """``true`` or ``false``."""
         if default is not None and key not in self._values:
-            self._asked.add(key)
             return default
         value = self.value(key, "true or false", f"{key} = false")
         if type(value) is not bool:
@@ -177,19 +196,17 @@ class Table:
 
     def optional_name(self, key: str, example: str) -> str | None:
         """As ``name``, or ``None`` when the key is absent."""
-        self._asked.add(key)
         return self.name(key, example) if key in self._values else None
 
     def choice(self, key: str, kind: type[Word], example: str, *, default: Word | None = None) -> Word:
         """One of the words of ``kind``."""
         words = ", ".join(member.value for member in kind)
         if default is not None and key not in self._values:
-            self._asked.add(key)
             return default
         value = self.value(key, f"one of {words}", f'{key} = "{example}"')
         if type(value) is not str or value not in {member.value for member in kind}:
             hint = nearest(value, [member.value for member in kind]) if type(value) is str else ""
-            self.refuse(key, f'must be one of {words}; write for example {key} = "{example}"{hint}')
+            self.refuse(key, f"must be one of {words}" + (hint or f'; write for example {key} = "{example}"'))
         return kind(value)
 
     def names(
@@ -200,20 +217,21 @@ class Table:
         *,
         among: frozenset[str] | None = None,
         kind: str = "",
+        example: str = "[]",
     ) -> tuple[str, ...]:
         """A list of distinct texts, empty when absent. ``among`` are those allowed, ``kind`` their kind."""
-        self._asked.add(key)
         value = self._values.get(key, [])
         if type(value) is not list or len(value) > NAMES_PER_LIST_MAX:
             self.refuse(
                 key,
-                f"must be a list of at most {NAMES_PER_LIST_MAX} {expected}; write for example {key} = []",
+                f"must be a list of at most {NAMES_PER_LIST_MAX} {expected}; "
+                f"write for example {key} = {example}",
             )
         for item in value:
             if type(item) is not str or pattern.match(item) is None:
                 self.refuse(
                     key,
-                    f"holds {shown(item)}, but every entry must be one of {expected}; correct that entry",
+                    f"holds {shown(item)}, which cannot be among {expected}; correct that entry",
                 )
             if among is not None and item not in among:
                 listed = ", ".join(sorted(among)) or "none"
@@ -224,14 +242,21 @@ class Table:
             self.refuse(key, f'holds "{repeated[0]}" more than once; write it once')
         return tuple(value)
 
-    def table(self, key: str, where: str, example: str | None = None) -> Table:
+    def table(
+        self,
+        key: str,
+        where: str,
+        keys: Sequence[str] | None = None,
+        example: str | None = None,
+        not_here: Mapping[str, str] = MappingProxyType({}),
+    ) -> Table:
         """A table inside this one, shown as ``where``; ``example`` when it is not written as a header."""
         value = self.value(key, "a table", example or f"{where} and its keys below it")
         if type(value) is not dict:
             self.refuse(
                 key, f"must be a table; write for example {example or f'{where} and its keys below it'}"
             )
-        return Table(self.file, where, value)
+        return Table(self.file, where, value, keys, not_here)
 
     def tables(self, key: str, count_max: int, example: str) -> list[dict[str, Any]]:
         """A list of 1 to ``count_max`` tables."""
@@ -246,16 +271,5 @@ class Table:
         return value
 
     def all_keys(self) -> list[str]:
-        """The keys in the order of the file; asking makes each of them known."""
-        self._asked.update(self._values)
+        """The keys in the order of the file."""
         return list(self._values)
-
-    def close(self, *, not_here: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Refuse an unknown key. ``not_here`` explains keys that are known elsewhere."""
-        for key in self._values:
-            if key in self._asked:
-                continue
-            if key in not_here:
-                self.refuse(key, f"{not_here[key]}; remove it")
-            known = ", ".join(sorted(self._asked))
-            self.refuse(key, f"is not a key of this table; its keys are {known}{nearest(key, self._asked)}")

@@ -34,6 +34,13 @@ from world import leftovers
 _ROOT = Path(__file__).resolve().parent.parent
 _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
 _POLL_MS = 100
+#: From the order until the monitor has the world's gate: it loads the design, tries the walls, packs the images.
+BOOT_S_MAX = 60.0
+#: From the last frame until the monitor is gone.
+END_S_MAX = 10.0
+
+
+_SCHEMAS_RUN_THERE = "a design's schemas run in the monitor too: see that they neither wait nor exit"
 
 
 class World(Protocol):
@@ -143,6 +150,17 @@ class Bench:
             self.monitor.kill()
             self.monitor.wait()
 
+    def wait_for_end(self) -> int:
+        """The exit status of a monitor that has nothing left to do. Raises ``BenchError`` when it stays."""
+        try:
+            return self.monitor.wait(END_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.monitor.kill()
+            raise BenchError(
+                f"the monitor did not end within {END_S_MAX:g} s of the run's end and was killed; "
+                "its journal is not to be relied on"
+            ) from None
+
     def _send(self, order: links.PowerOn) -> None:
         """In a memory file: a recording to be played may be larger than a socket's message."""
         content = codec.encode(order)
@@ -160,7 +178,8 @@ class Bench:
     ) -> Record:
         """Run a plan to its end. ``on_note`` hears the monitor, ``on_frame`` sees the world after each frame.
 
-        Raises ``BenchError`` when the device is refused, ``DesignError`` when the world cannot be made.
+        Raises ``BenchError`` when the device is refused or the monitor hangs, ``DesignError`` when the world
+        cannot be made.
         """
         design = load_design(plan.design, walls.ALL)
         schemas = load_schemas(design)
@@ -183,7 +202,7 @@ class Bench:
             session.live()
         finally:
             session.close()
-        record.exit_status = self.monitor.wait(10)
+        record.exit_status = self.wait_for_end()
         session.drain_notes()
         record.wall_s = time.monotonic() - started_s
         return record
@@ -210,6 +229,7 @@ class _Session:
         self._context = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] | None = None
         self._is_over = False
+        self._boot_until_s = time.monotonic() + BOOT_S_MAX
         bench.control.setblocking(False)
 
     def close(self) -> None:
@@ -253,8 +273,11 @@ class _Session:
         opens = codec.Codec(wire.WindowOpen)
         while not self._is_over:
             self.drain_notes()
-            if self._socket is None or self._record.frames_done >= self._record.plan.frames:
-                self._wait_for_monitor()
+            if self._socket is None:
+                self._wait_for_boot()
+                continue
+            if self._record.frames_done >= self._record.plan.frames:
+                self._poll_control()
                 continue
             try:
                 message = self._socket.recv()
@@ -267,7 +290,21 @@ class _Session:
             sequence = self._frame(ports, opened, sequence)
         self._finish()
 
-    def _wait_for_monitor(self) -> None:
+    def _wait_for_boot(self) -> None:
+        if self._is_over:
+            status = self._bench.wait_for_end()
+            raise BenchError(
+                f"the monitor ended before it switched the device on (exit status {status}) and gave no "
+                f"reason; {_SCHEMAS_RUN_THERE}"
+            )
+        if time.monotonic() > self._boot_until_s:
+            self._bench.monitor.kill()  # it may be beyond hearing that it should stop; its children end with it
+            raise BenchError(
+                f"the monitor did not switch the device on within {BOOT_S_MAX:g} s; {_SCHEMAS_RUN_THERE}"
+            )
+        self._poll_control()
+
+    def _poll_control(self) -> None:
         poller = zmq.Poller()
         poller.register(self._bench.control.fileno(), zmq.POLLIN)
         poller.poll(_POLL_MS)

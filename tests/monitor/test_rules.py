@@ -16,10 +16,10 @@ from monitor.design import Action, Design, Event, Port, SafetyClass
 from monitor.encoded_size import encoded_bytes_max
 from monitor.loader import load_design, load_schemas
 from monitor.rules import CLASS_C_WALLS, DETECTORS, POLICING_WALLS, RULES, Finding, check, events_of
+from tests.support.pump_design import lay_out
 
 HERE = Path(__file__).resolve().parent
 BAD_DESIGNS = HERE.parent / "designs_bad"
-REPOSITORY = HERE.parent.parent
 WALLS = CLASS_C_WALLS | {"uid", "memcg", "pidscg", "cpucg"}
 
 #: Rule, and the counterexample path that its bad design must show.
@@ -49,15 +49,7 @@ BROKEN: dict[str, tuple[str, ...]] = {
 @pytest.fixture
 def pump(tmp_path: Path) -> Design:
     """The reference design, with empty images so that only the design itself is judged."""
-    folder = tmp_path / "designs" / "insulin_pump"
-    folder.mkdir(parents=True)
-    (folder / "device.toml").write_bytes(
-        (REPOSITORY / "designs" / "insulin_pump" / "device.toml").read_bytes()
-    )
-    for name in ("therapy", "transfer"):
-        (tmp_path / "partitions" / name).mkdir(parents=True)
-        (tmp_path / "partitions" / name / "main.py").touch()
-    return load_design(folder, WALLS)
+    return load_design(lay_out(tmp_path), WALLS)
 
 
 def with_port(design: Design, full_name: str, **changes: Any) -> Design:
@@ -115,21 +107,42 @@ def test_every_event_has_a_detector() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "words", "remedy"),
     [
-        ({"from_networked": False}, "does not declare from_networked"),
-        ({"messages_per_frame_max": 17}, "17 messages per frame are more than 16"),
-        ({"bytes_max": 4_097, "messages_per_frame_max": 1}, "4097 bytes per frame are more than 4096"),
-        ({"rejections_per_frame_max": 65}, "65 rejections per frame are more than 64"),
-        ({"labels": frozenset({"therapy_command"})}, "labelled therapy_command"),
+        (
+            {"from_networked": False},
+            "does not declare from_networked",
+            "declare it in `to` at therapy.activity",
+        ),
+        (
+            {"messages_per_frame_max": 17},
+            "17 messages per frame are more than 16",
+            "write messages_per_frame = 16 or less",
+        ),
+        (
+            {"bytes_max": 4_097, "messages_per_frame_max": 1},
+            "4097 bytes per frame are more than 4096",
+            "let bytes times messages_per_frame be 4096 or less",
+        ),
+        (
+            {"rejections_per_frame_max": 65},
+            "65 rejections per frame are more than 64",
+            "write rejections_per_frame = 64 or less",
+        ),
+        (
+            {"labels": frozenset({"therapy_command"})},
+            "labelled therapy_command",
+            "send the therapy_command over a path of its own",
+        ),
     ],
 )
 def test_a_port_that_networked_data_reaches_must_be_narrow(
-    pump: Design, changes: dict[str, Any], words: str
+    pump: Design, changes: dict[str, Any], words: str, remedy: str
 ) -> None:
     found = findings(with_port(pump, "therapy.activity", **changes))
     assert [finding.rule for finding in found] == ["networked-reaches-class-c"]
     assert words in found[0].message
+    assert found[0].remedy == f"remove the path, or {remedy}"
     assert found[0].path_text == "transfer.activity -> therapy.activity"
 
 
@@ -214,6 +227,37 @@ def test_a_type_that_two_ports_share_is_reported_once(pump: Design) -> None:
     module.__dict__.update(schemas.__dict__, TargetRequest=Loose)
     found = [finding.where for finding in check(pump, module) if finding.rule == "every-field-bounded"]
     assert found == ["world.outside_requests"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "remedy"),
+    [
+        (bool, {"frozen": False}, "declare the class with frozen=True"),
+        (bool, {"forbid_unknown_fields": False}, "declare the class with forbid_unknown_fields=True"),
+        (int, {}, "give it both with msgspec.Meta(ge=..., le=...)"),
+        (str, {}, "give it one with msgspec.Meta(max_length=...)"),
+        (Annotated[bytes, msgspec.Meta(max_length=70_000)], {}, "lower its max_length"),
+        (
+            Annotated[str, msgspec.Meta(max_length=9, pattern="a$")],
+            {},
+            "begin it with \\A and end it with \\Z",
+        ),
+        (dict[str, int], {}, "write a type that has one"),
+    ],
+)
+def test_the_remedy_for_an_unbounded_type_is_the_one_for_what_it_lacks(
+    pump: Design, kind: Any, options: dict[str, bool], remedy: str
+) -> None:
+    sound = {"frozen": True, "forbid_unknown_fields": True} | options
+    fields = [("field", kind)]
+    loose = msgspec.defstruct(
+        "Loose", fields, frozen=sound["frozen"], forbid_unknown_fields=sound["forbid_unknown_fields"]
+    )
+    schemas = load_schemas(pump)
+    module = type(schemas)("loose")
+    module.__dict__.update(schemas.__dict__, Alarm=loose)
+    found = [finding for finding in check(pump, module) if finding.rule == "every-field-bounded"]
+    assert [finding.remedy for finding in found] == [remedy]
 
 
 def test_a_port_may_be_just_large_enough(pump: Design) -> None:

@@ -1,0 +1,216 @@
+"""Looks at the code of a design before it runs: its schemas, and the image of each partition.
+
+That code is not believed, so it runs in bounded children (``console.bounded``), never in the tools themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.bounded import Child, Ended, Report
+from monitor import images
+from monitor.design import Design, DesignError, Partition
+
+#: What every partition is given without asking: the channel and the codec rest on them.
+GIVEN_PACKAGES = ("msgspec", "zmq")
+#: How many children run at a time; each has its time for itself and a few others.
+_CHILDREN_MAX = 4
+_PROGRAM = "console/probe_child.py"
+_MODULE = "console.probe_child"
+#: Rooms of ours that exist beside the design but not behind the walls.
+_NOT_INSIDE = frozenset(
+    ("monitor", "sandbox", "boot", "world", "faults", "evidence", "console", "benchmarks")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCheck:
+    """What was found of one partition's image. ``problem`` is empty when its entry resolves.
+
+    ``file`` is relative to the image and may be empty; ``line`` counts from 1, 0 where there is none.
+    """
+
+    partition: str
+    entry: str
+    files: int
+    problem: str = ""
+    remedy: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def passes(self) -> bool:
+        """Whether the runner would find the class that the design names."""
+        return not self.problem
+
+    @property
+    def sentence(self) -> str:
+        """Where, what and what to do."""
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{place}: {self.problem}; {self.remedy}" if place else f"{self.problem}; {self.remedy}"
+
+
+class _Unfit(Exception):
+    """An image that cannot even be tried: problem and remedy."""
+
+
+# --- the schemas ---
+
+
+def require_sound_schemas(design: Design, path: Path) -> None:
+    """Load the schemas of ``design``, read from ``path``, in a bounded child, if they are a file of its own.
+
+    Raises ``DesignError`` when they hang, end their process or cannot be used; returns at once for a module of
+    Bulkhead's own.
+    """
+    if not design.schemas.endswith(".py"):
+        return
+    with Child(("-s", "-m", _MODULE), "schemas", str(path.resolve())) as child:
+        ended = child.wait()
+    if ended.report is None:
+        raise DesignError(
+            f'device.toml: [device] schemas = "{design.schemas}": {ended.why_not}; every tool and the monitor load '
+            "that file, so let it define message types and do nothing else"
+        )
+    if ended.report.kind != "ok":
+        raise DesignError(ended.report.said)
+
+
+# --- the images ---
+
+
+def check_images(design: Design) -> tuple[ImageCheck, ...]:
+    """Each partition's image, in the order of the design; a few children run side by side.
+
+    Raises ``OSError`` when no child can be started.
+    """
+    found: list[ImageCheck] = []
+    for first in range(0, len(design.partitions), _CHILDREN_MAX):
+        found += _check_some(design, design.partitions[first : first + _CHILDREN_MAX])
+    return tuple(found)
+
+
+def _check_some(design: Design, partitions: Sequence[Partition]) -> list[ImageCheck]:
+    with tempfile.TemporaryDirectory(prefix="bh-check-") as scratch, ExitStack() as children:
+        started: list[tuple[Partition, int, Child | _Unfit]] = []
+        for partition in partitions:
+            folder = Path(scratch) / partition.name
+            try:
+                files = _lay_out(design, partition, folder)
+                sites = _sites(partition)
+            except _Unfit as unfit:
+                started.append((partition, 0, unfit))
+                continue
+            arguments = (
+                str(folder),
+                images.schemas_module(design.schemas),
+                partition.entry,
+                json.dumps(sites),
+            )
+            child = children.enter_context(Child(("-I", "-S"), _PROGRAM, "image", *arguments))
+            started.append((partition, files, child))
+        return [_judged(*one) for one in started]
+
+
+def _lay_out(design: Design, partition: Partition, folder: Path) -> int:
+    """Write the image as the monitor would pack it. Returns how many files are the partition's own."""
+    try:
+        shared = images.shared_files(design.schemas, design.folder)
+        packed = images.partition_image(partition.image, {}, shared)
+    except images.ImageError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        raise _Unfit(problem, remedy) from None
+    for name, content in packed.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return sum(name.startswith("app/") for name in packed.files)
+
+
+def _sites(partition: Partition) -> dict[str, str]:
+    """The folder in which each package that the partition may import stands."""
+    found: dict[str, str] = {}
+    for name in (*GIVEN_PACKAGES, *partition.packages):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise _Unfit(
+                f"packages names {name}, which is not installed", "install it, or take it out of device.toml"
+            )
+        origin = Path(spec.origin)
+        found[name] = str(origin.parent.parent if spec.submodule_search_locations else origin.parent)
+    return found
+
+
+def _judged(partition: Partition, files: int, tried: Child | _Unfit) -> ImageCheck:
+    if isinstance(tried, _Unfit):
+        problem, remedy = tried.args
+        return ImageCheck(partition.name, partition.entry, files, problem, remedy)
+    ended = tried.wait()
+    if ended.report is not None and ended.report.kind == "ok":
+        return ImageCheck(partition.name, partition.entry, files)
+    report = ended.report or Report("ended")
+    problem, remedy = _told(partition, ended, report)
+    return ImageCheck(partition.name, partition.entry, files, problem, remedy, report.file, report.line)
+
+
+def _told(partition: Partition, ended: Ended, report: Report) -> tuple[str, str]:
+    """Problem and remedy."""
+    module, _, name = partition.entry.partition(":")
+    match report.kind:
+        case "ended":
+            return (
+                f"importing {module}: {ended.why_not}",
+                "do lasting work in window, not when it is imported",
+            )
+        case "syntax":
+            return report.said, "mend it there"
+        case "raised":
+            return f"importing {module} raised {report.said}", "mend it there"
+        case "import":
+            return f"there is no module {report.said} behind the walls", _import_remedy(
+                partition, report.said
+            )
+        case "before":
+            return f"what the image is given cannot be imported: {report.said}", "correct packages or schemas"
+        case "shadowed":
+            return f"{module} is a module of the interpreter's or of a package", "rename the image's own"
+        case "missing":
+            hint = _nearest(name, report.said.split())
+            return f"it has no class {name}", f"write it, or correct entry in device.toml{hint}"
+        case "not_partition":
+            return (
+                f"{name} is not a partition",
+                f"write class {name}(Partition), with from partitions.sdk import Partition",
+            )
+        case "no_window":
+            return f"{name} has no window", "write def window(self, window: Window) -> None"
+    return f"the probe said {report.kind}: {report.said}", "report this as a defect in Bulkhead"
+
+
+def _import_remedy(partition: Partition, missing: str) -> str:
+    top = missing.partition(".")[0]
+    modules = {path.stem for path in partition.image.glob("*.py")}
+    if top in _NOT_INSIDE or (top == "partitions" and missing != "partitions.sdk"):
+        return (
+            "a partition has its own files, ipc_schemas and partitions.sdk, and no other module of Bulkhead's"
+        )
+    if top == "schemas" and top not in modules:
+        return "import the design's message types from design_schemas"
+    hint = _nearest(top, modules)
+    if hint or top != missing:
+        return f"write it, or correct the name{hint}"
+    if importlib.util.find_spec(top) is not None:
+        return f'write "{top}" into packages of [partition.{partition.name}]'
+    return f'write it into the image, or install it and write "{top}" into packages'
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,48 @@
+"""A monitor that hangs or ends before the device is on: one sentence, and nothing left running."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.console import commands
+from world import bench
+from world.bench import Bench, BenchError, Plan, run_folder
+
+THERMOSTAT = commands.ROOT / "examples" / "thermostat"
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        ("while True: ...", "the monitor did not switch the device on within 3 s; a design's schemas run in"),
+        (
+            "os._exit(0)",
+            "the monitor ended before it switched the device on (exit status 0) and gave no reas",
+        ),
+    ],
+)
+def test_schemas_that_hang_or_end_the_monitor_end_the_run_in_a_sentence(
+    deed: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "BOOT_S_MAX", 3.0)
+    design = Path(shutil.copytree(THERMOSTAT, tmp_path / "incubator"))
+    only_there = f"import enum\nimport os, sys\nif sys.argv[0].endswith('monitor/__main__.py'):\n    {deed}\n"
+    schemas = design / "schemas.py"
+    schemas.write_text(schemas.read_text().replace("import enum\n", only_there, 1))
+    with run_folder() as folder, Bench() as standby:
+        until_s = time.monotonic() + 5.0
+        while not (seen := commands.descendants(standby.monitor.pid)) and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert seen, "the monitor never had a template, so nothing can be said about what was left"
+        with pytest.raises(BenchError) as caught:
+            standby.run(Plan(design, 3), folder)
+        assert words in str(caught.value)
+    assert standby.monitor.returncode is not None
+    until_s = time.monotonic() + 2.0
+    while any(commands.started(pid) == born for pid, born in seen) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert [pid for pid, born in seen if commands.started(pid) == born] == []
