@@ -44,7 +44,6 @@ def contract(walls: frozenset[str] = ALL, fatal: tuple[str, ...] = ()) -> links.
         fatal=fatal,
         hello=b"",
         budget_ms=10,
-        socket_path="",
         endpoint_bytes_max=48,
     )
 
