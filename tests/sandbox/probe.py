@@ -375,9 +375,33 @@ def flaw_file(facts: Facts) -> None:
 
 
 def flaw_socket(facts: Facts) -> None:
-    facts["kept"] = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    facts["kept"] = [*facts.get("kept", ()), *(socket.socket(socket.AF_UNIX) for _ in range(2))]
 
 
 def flaw_thread(_facts: Facts) -> None:
     threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
     time.sleep(0.05)
+
+
+def flaw_events(facts: Facts) -> None:
+    facts["kept"] = [_checked(int(_libc.eventfd(0, 0))) for _ in range(7)]
+
+
+def flaw_polls(facts: Facts) -> None:
+    facts["kept"] = [_checked(int(_libc.epoll_create1(0))) for _ in range(3)]
+
+
+def flaw_child(_facts: Facts) -> None:
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+
+
+def flaw_mount(_facts: Facts) -> None:
+    _checked(_libc.mount(b"tmpfs", b"/scratch", b"tmpfs", ctypes.c_ulong(0), None))
+
+
+def flaw_channel(_facts: Facts) -> None:
+    remount, bind, nosuid, nodev, noexec = 32, 4096, 2, 4, 8
+    flags = ctypes.c_ulong(remount | bind | nosuid | nodev | noexec)
+    _checked(_libc.mount(None, b"/channel", None, flags, None))
