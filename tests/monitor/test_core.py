@@ -252,6 +252,7 @@ LIES: dict[str, tuple[tuple[Any, ...], str]] = {
     "empty batches": ((report(2, *[batch(4, 0)] * 9),), "a batch of 0 messages"),
     "an invented event": ((report(2, ended_by="meteorite"),), "'meteorite', which is no gate's to report"),
     "another's event": ((report(2, ended_by="partition_exit"),), "no gate's to report"),
+    "a lie of its own": ((report(2, ended_by="gate_lied"),), "no gate's to report"),
     "an invented refusal": ((report(2, refusals=(REFUSED, links.Refusal(4, "rain", "", "", 1))),), "'rain'"),
     "refusals without end": (
         tuple(report(2, refusals=(REFUSED,) * 512, is_last=False) for _ in range(REFUSALS_MAX // 512 + 1)),
