@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import cgroups, inventory
+from sandbox import cgroups, inventory, walls
 from tests.sandbox.confined import IS_ROOT, Limits, Yard, standing
 from tests.support.walls import require_wall
 
@@ -334,6 +334,16 @@ def test_no_exception_leads_back_into_the_launcher(kind: str, status: int, yard:
     with yard.confined("crash", kind=kind) as process:
         ended = process.finish()
     assert (ended.si_code, ended.si_status) == (os.CLD_EXITED, status), process.text
+
+
+@pytest.mark.parametrize(
+    "wall",
+    [pytest.param(wall.name, marks=pytest.mark.root if wall.root_only else ()) for wall in walls.OS_WALLS],
+)
+def test_the_processes_of_these_tests_stand_behind_the_wall(wall: str) -> None:
+    """Where a wall cannot be raised the other tests go on without it; here, where walls must hold, that is seen."""
+    require_wall(wall)
+    assert wall in standing()
 
 
 def test_every_wall_of_the_system_has_an_attempt() -> None:
