@@ -213,7 +213,8 @@ def test_what_an_unfinished_frame_has_brought_may_stand_before_the_end(tmp_path:
 
 
 def test_a_journal_without_its_header_is_broken(tmp_path: Path) -> None:
-    for entries in ([], [NUMBERED[0], journal.End(1, "")]):
+    headless: tuple[list[journal.Entry], ...] = ([], [NUMBERED[0], journal.End(1, "")])
+    for entries in headless:
         with pytest.raises(journal.JournalBroken, match="the header record is missing"):
             journal.read(_written(tmp_path / str(len(entries)), entries))
 
