@@ -102,7 +102,6 @@ class GateContract(Link, frozen=True):
     fatal: Names
     hello: Blob
     budget_ms: Count
-    socket_path: Path
     endpoint_bytes_max: Count
 
 
@@ -139,14 +138,13 @@ class Refusal(Link, frozen=True):
 class GateReport(Link, frozen=True):
     """Gate to monitor, once or more per window; the one with ``is_last`` closes it.
 
-    ``is_closed`` is false when the partition did not close its window: ``ended_by`` then names the event.
+    ``ended_by`` names the event that ended the window; it is empty when the partition closed it.
     """
 
     frame: Count
     batches: Annotated[tuple[Batch, ...], _Meta(max_length=512)]
     refusals: Annotated[tuple[Refusal, ...], _Meta(max_length=512)]
     is_last: bool
-    is_closed: bool
     ended_by: Name
 
 

@@ -53,14 +53,13 @@ class Ports:
         self.hello = hello
         self.inputs: dict[str, PortEnd] = {}
         self.outputs: dict[str, wire.PortCard] = {}
-        self.by_number: dict[int, PortEnd] = {}
         for card in hello.ports:
             if card.is_output:
                 self.outputs[card.name] = card
                 continue
             message_type = getattr(schemas, card.message)
             decode = _strict_reader(card.name, message_type) if recheck else _loose_reader(message_type)
-            self.inputs[card.name] = self.by_number[card.number] = PortEnd(card, decode)
+            self.inputs[card.name] = PortEnd(card, decode)
 
 
 def _strict_reader(port: str, message_type: type[msgspec.Struct]) -> Callable[[bytes], list[Any]]:

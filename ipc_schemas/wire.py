@@ -26,8 +26,7 @@ BATCH = 0x8000
 SINGLES_MAX = 32
 #: The largest payload of a batch.
 BATCH_BYTES_MAX = 32_768
-#: The monitor's own number; partitions count from 1, and ``WORLD`` is what stands outside the device.
-MONITOR = 0
+#: The number of what stands outside the device; partitions count from 1.
 WORLD = 0xFFFE
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]

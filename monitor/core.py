@@ -16,7 +16,7 @@ from monitor.design import WORLD, Design, Event
 from monitor.exchange import Exchange
 from monitor.lives import GATE_GRACE_S, Lives, Tell
 from monitor.schedule import Clock, Slot, frame_length_s, plan
-from monitor.seat import Page, Seat, StopRun
+from monitor.seat import Page, Seat, StopRun, printable
 from monitor.warden import NO_BUDGET_MS, Warden
 from sandbox import linux
 
@@ -239,49 +239,47 @@ class Core:
             self._window_done(seat, report)
 
     def _note_refusals(self, seat: Seat, report: links.GateReport) -> None:
-        for refusal in report.refusals:
+        for row in report.refusals:
+            reason, detail = printable(row.reason), printable(row.detail)
             self.lives.page.refusals.append(
-                journal.Refusal(
-                    seat.name, refusal.port, refusal.event, refusal.reason, refusal.detail, refusal.count
-                )
+                journal.Refusal(seat.name, row.port, row.event, reason, detail, row.count)
             )
 
     def _take_ready(self, seat: Seat, report: links.GateReport) -> None:
         """The gate's first report: the partition is ready for its first window, or something ended it before."""
-        self._note_refusals(seat, report)
         if report.frame != links.READY_FRAME or report.batches or not report.is_last:
             self.lives.raise_event(
                 seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window"
             )
-        elif report.ended_by not in ("", *judge.EVENTS):
-            self.lives.raise_event(seat, Event.GATE_LIED, f"a report of {report.ended_by!r}")
-        elif report.ended_by:
-            self.lives.raise_event(seat, Event(report.ended_by), "before its first window")
-            seat.is_starting = False
-        else:
-            seat.is_starting = False
+            return
+        self._note_refusals(seat, report)
+        if self._names_what_is_no_gates(seat, report):
+            return
+        seat.is_starting = False
+        for event, detail in _events(report).items():
+            self.lives.raise_event(seat, event, f"before its first window: {detail}")
 
-    def _window_done(self, seat: Seat, report: links.GateReport) -> None:
-        ended_by = report.ended_by
-        unknown = {ended_by, *(r.event for r in report.refusals)} - {"", *judge.EVENTS}
+    def _names_what_is_no_gates(self, seat: Seat, report: links.GateReport) -> bool:
+        """Whether a report names an event that a gate cannot see; then it has lied."""
+        unknown = {report.ended_by, *(row.event for row in report.refusals)} - {"", *judge.EVENTS}
         if unknown:
             self.lives.raise_event(
-                seat, Event.GATE_LIED, f"a report of {min(unknown)!r}, which is no gate's to report"
+                seat, Event.GATE_LIED, f"a report of {min(unknown)!a}, which is no gate's to report"
             )
+        return bool(unknown)
+
+    def _window_done(self, seat: Seat, report: links.GateReport) -> None:
+        if self._names_what_is_no_gates(seat, report):
             return
-        details = {r.event: f"{r.reason}: {r.detail}" for r in report.refusals if r.event}
-        if ended_by:
-            self.lives.raise_event(
-                seat, Event(ended_by), details.get(ended_by, _ENDED_BY.get(ended_by, ended_by))
-            )
-            if seat.is_open:  # the health table lets the partition live: it has lost this window
-                seat.close()
+        for event, detail in _events(report).items():
+            self.lives.raise_event(seat, event, detail)
+        if not seat.is_open:
             return
-        for event, detail in details.items():
-            self.lives.raise_event(seat, Event(event), detail)
-        if seat.is_open:
-            seat.is_open = False
-            self._check_cpu(seat)
+        if report.ended_by:  # the health table lets the partition live: it has lost this window
+            seat.close()
+            return
+        seat.is_open = False
+        self._check_cpu(seat)
 
     def _check_cpu(self, seat: Seat) -> None:
         if not self._has_budgets or seat.life is None or seat.life.process is None:
@@ -343,3 +341,12 @@ class Core:
         if page.refusals or page.rulings or page.lives:
             self._append_page(self.lives.frame, [])
         self._book.append(journal.End(self.frames_done, why))
+
+
+def _events(report: links.GateReport) -> dict[Event, str]:
+    """The events that a report stands for, each with a sentence: the one that ended the window, or all refused."""
+    details = {row.event: printable(f"{row.reason}: {row.detail}") for row in report.refusals if row.event}
+    ended_by = report.ended_by
+    if ended_by:
+        details = {ended_by: details.get(ended_by, _ENDED_BY.get(ended_by, ended_by))}
+    return {Event(event): detail for event, detail in details.items()}

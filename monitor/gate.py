@@ -12,6 +12,7 @@ import importlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -51,7 +52,8 @@ def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
 
 
 class Gate:
-    """The loop of a gate. Its only state between windows is the judge's and whether the last window was lost."""
+    """The loop of a gate. Between windows it keeps what its judge keeps, whether the last window was lost, and
+    whether the partition has said that it is ready."""
 
     def __init__(
         self, contract: links.GateContract, mind: judge.Judge, channel: zmq.Socket[bytes], link: socket.socket
@@ -63,6 +65,7 @@ class Gate:
         self._budget_s = contract.budget_ms / 1000
         self._orders = codec.Codec(links.Open)
         self._was_lost = False
+        self._is_late = False
         self._batches: dict[int, list[bytes]] = {}
         self._bytes = 0
         self._pieces: list[bytes] = []
@@ -70,11 +73,16 @@ class Gate:
 
     def await_ready(self) -> None:
         """Let the partition's code begin: it may import and prepare, but send nothing before its first window."""
-        ended_by = self._gather(0, links.START_BUDGET_MS / 1000)
-        if self._batches:
-            self._batches.clear()
-            ended_by = judge.BAD_SEQUENCE
+        ended_by = self._gather(links.READY_FRAME, links.START_BUDGET_MS / 1000, self._judge_early)
+        self._is_late = self._was_lost = ended_by == judge.WINDOW_OVERRUN
         self._report(links.READY_FRAME, is_last=True, ended_by=ended_by)
+
+    def _judge_early(self, message: bytes) -> judge.Verdict:
+        """What the judge says, but that nothing is due yet: what it would admit is out of sequence."""
+        verdict = self._mind.judge(message)
+        if isinstance(verdict, judge.Admitted | judge.Run):
+            return judge.Refused(verdict.port, judge.BAD_SEQUENCE, "early", "sent before the first window")
+        return verdict
 
     def serve(self) -> None:
         """One window after another, until the monitor closes the link."""
@@ -101,11 +109,11 @@ class Gate:
             self._channel.send(opened, zmq.NOBLOCK)
         except zmq.Again:
             return judge.WINDOW_OVERRUN  # the partition does not read: it has lost this window
-        return self._gather(order.frame, self._budget_s)
+        return self._gather(order.frame, self._budget_s, self._mind.judge)
 
-    def _gather(self, frame: int, budget_s: float) -> str:
+    def _gather(self, frame: int, budget_s: float, mind: Callable[[bytes], judge.Verdict]) -> str:
         """Judge what comes until the window is closed. Returns the event that ended it early, or nothing."""
-        receive, mind = self._channel.recv, self._mind.judge
+        receive = self._channel.recv
         deadline = time.monotonic() + budget_s
         self._channel.rcvtimeo = int(budget_s * 1000) + 1
         while True:
@@ -118,7 +126,9 @@ class Gate:
             elif type(verdict) is judge.Run:
                 self._admit_run(frame, verdict)
             elif type(verdict) is judge.Closed:
-                return ""
+                if frame or not self._is_late:
+                    return ""
+                self._is_late = False  # of frame 0, too, but no window's end: only now is it ready
             elif type(verdict) is judge.Refused:
                 fatal = self._refuse(verdict)
                 if fatal:
@@ -167,7 +177,7 @@ class Gate:
             links.Refusal(port, event, reason, detail, count)
             for (port, event, reason), (detail, count) in self._refusals.items()
         )
-        report = links.GateReport(frame, batches, refusals, is_last, is_last and not ended_by, ended_by)
+        report = links.GateReport(frame, batches, refusals, is_last, ended_by)
         self._link.send(codec.encode(report))
         self._batches.clear()
         self._refusals.clear()

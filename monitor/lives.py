@@ -287,7 +287,6 @@ class Lives:
             seat.epoch += 1
             self._start(seat)
         elif decision.action is Action.QUARANTINE:
-            seat.is_quarantined = True
             self.tell(self.frame, "quarantine", seat.name, f"{seat.name} stays off")
         elif decision.action is Action.SAFE_STATE:
             raise StopRun(f"safe state: {decision.reason}", is_fault=True)

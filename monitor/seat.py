@@ -26,7 +26,6 @@ class Seat:
     epoch: int = 0
     life: Life | None = None
     launch: Launch | None = None
-    is_quarantined: bool = False
     recheck: Recheck | None = None
     is_starting: bool = False
     is_open: bool = False
@@ -59,5 +58,9 @@ class Page:
 
 def sanitised(data: bytes) -> str:
     """Log text that cannot act on a terminal or reorder what a reader sees: printable ASCII, the rest escaped."""
-    text = data.decode("utf-8", "replace")
+    return printable(data.decode("utf-8", "replace"))
+
+
+def printable(text: str) -> str:
+    """As ``sanitised``, from text. A gate may have been taken over, so its words are no safer than a partition's."""
     return "".join(c if " " <= c <= "~" else f"\\u{ord(c):04x}" for c in text)

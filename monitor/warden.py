@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ipc_schemas import codec, links, wire
@@ -62,7 +62,6 @@ class Life:
     gate: Process
     link: socket.socket
     process: Process | None
-    outputs: dict[int, int] = field(default_factory=dict)
 
 
 class Launch:
@@ -259,7 +258,6 @@ class Warden:
             fatal=tuple(fatal),
             hello=codec.encode(self._hello(name, number, epoch)),
             budget_ms=budget_ms,
-            socket_path="",
             endpoint_bytes_max=largest,
         )
 

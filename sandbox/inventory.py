@@ -198,9 +198,9 @@ def _limits(pid: int, expected: Expected) -> list[str]:
     found = []
     if rows.get("Max core file size") != ("0", "0"):
         found.append("may write core dumps")
-    soft, hard = rows.get("Max open files", ("?", "?"))
+    _, hard = rows.get("Max open files", ("?", "?"))
     if not (hard.isdigit() and int(hard) <= expected.files_max):
-        found.append(f"may open {soft} files, {expected.files_max} are declared")
+        found.append(f"may open {hard} files, {expected.files_max} are declared")
     if rows.get("Max address space", ("unlimited", "unlimited"))[1] == "unlimited":
         found.append("has no limit on its address space")
     return found

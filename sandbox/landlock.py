@@ -1,7 +1,7 @@
 """Landlock: rules on files, TCP, abstract sockets and signals that a process puts on itself.
 
 Source: linux/Documentation/userspace-api/landlock.rst. Works without privilege (needs no_new_privs). ABI 1
-knows files, 4 TCP, 6 abstract sockets and signals; ``abi`` tells what this kernel has.
+knows files, 4 TCP, 6 abstract sockets and signals; ``version`` tells what this kernel has.
 """
 
 from __future__ import annotations
@@ -40,16 +40,8 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def abi() -> int:
-    """The version of Landlock on this kernel, 0 for none."""
-    try:
-        return version()
-    except OSError:
-        return 0
-
-
 def version() -> int:
-    """As ``abi``, but raises ``OSError`` with the kernel's reason where there is none."""
+    """The version of Landlock on this kernel. Raises ``OSError`` with the kernel's reason where there is none."""
     return linux.syscall("landlock_create_ruleset", None, 0, linux.LANDLOCK_CREATE_RULESET_VERSION)
 
 

@@ -10,7 +10,7 @@ import resource
 BASE_ADDRESS_SPACE_BYTES = 128 << 20
 
 
-def apply(memory_bytes_max: int, files_max: int, file_bytes_max: int, cpu_s_max: int = 0) -> None:
+def apply(memory_bytes_max: int, files_max: int, file_bytes_max: int) -> None:
     """Set hard limits on address space, descriptors, file size, core dumps and locked memory.
 
     ``RLIMIT_NPROC`` is left out: it counts per user id and is void for root, so the ``pidscg`` and
@@ -24,8 +24,6 @@ def apply(memory_bytes_max: int, files_max: int, file_bytes_max: int, cpu_s_max:
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ]
-    if cpu_s_max:
-        pairs.append((resource.RLIMIT_CPU, cpu_s_max))
     for kind, value in pairs:
         _, hard = resource.getrlimit(kind)
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)

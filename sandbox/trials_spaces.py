@@ -11,7 +11,6 @@ import os
 import socket
 import sysconfig
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from sandbox import identity, linux, namespaces, rootfs
@@ -181,6 +180,12 @@ def _cgroup() -> str:
     return "CLONE_NEWCGROUP"
 
 
+def _make_and_remove(folder: str) -> None:
+    """Where the wall does not hold, this is the host's own folder: nothing may stay in it."""
+    os.mkdir(folder)
+    os.rmdir(folder)
+
+
 def _mount(outside: Outside) -> str:
     """A small root of its own: a tmpfs, the standard library bound read-only, and nothing else."""
     library = sysconfig.get_path("stdlib")
@@ -192,11 +197,7 @@ def _mount(outside: Outside) -> str:
         raise NotHeld(f"the new root shows {os.listdir('/')[:3]}")
     must_fail("listing a folder outside", lambda: os.listdir("/proc"), errno.ENOENT)
     for folder in ("/", "/library/"):
-        try:
-            must_fail("writing to the root", partial(os.mkdir, f"{folder}trial"), errno.EROFS)
-        finally:
-            with suppress(OSError):  # if the wall did not hold, the host's library keeps nothing of it
-                os.rmdir(f"{folder}trial")
+        must_fail("writing to the root", partial(_make_and_remove, f"{folder}trial"), errno.EROFS)
     return "CLONE_NEWNS, pivot_root onto a read-only tmpfs"
 
 

@@ -127,6 +127,24 @@ def test_a_misdeed_is_seen_and_its_partition_starts_again(
     assert (outcome.record.exit_status, outcome.end.why, outcome.end.frames) == (0, "", 12)
 
 
+EARLY = """\
+runner = sys._getframe(1).f_locals
+hello = runner["hello"]
+port = next(card.number for card in hello.ports if card.is_output)
+head = wire.Header(hello.partition, port, hello.epoch, 0, 0)
+runner["socket"].send(wire.pack(head, codec.encode(Note(1, "x"))))
+"""
+
+
+def test_what_is_sent_before_the_first_window_is_an_event_and_is_never_delivered(device: Run) -> None:
+    outcome = device(Toy("return", init=EARLY))
+    expected = [(0, "bad_sequence", action) for action in ("restart", "restart", "restart", "quarantine")]
+    assert outcome.rulings() == expected, outcome.details()
+    assert outcome.reasons() == {"early"}
+    assert "before its first window: early" in outcome.details()
+    assert {heard for _, _, heard in outcome.beats} == {0}
+
+
 def test_what_was_sent_in_the_window_of_a_misdeed_is_not_delivered_and_state_begins_anew(device: Run) -> None:
     outcome = device(Toy(at_five("window._emit(port, b'zz')")))
     heard = {sent: heard for _, sent, heard in outcome.beats}

@@ -68,7 +68,10 @@ UNBOUNDED: list[tuple[Any, str]] = [
     (Annotated[float, Meta(lt=5.0)], "a number without one bound"),
     (str, "a text without max_length"),
     (Annotated[str, Meta(max_length=70_000)], "a text of up to 70000, above the limit of 65536"),
+    (Annotated[str, Meta(max_length=65_537)], "a text of up to 65537, above the limit of 65536"),
     (Annotated[str, Meta(max_length=5, pattern="^a$")], "is not anchored"),
+    (Annotated[str, Meta(max_length=5, pattern=r"a\Z")], "is not anchored"),
+    (Annotated[str, Meta(max_length=5, pattern=r"\Aa")], "is not anchored"),
     (bytes, "a byte string without max_length"),
     (bytearray, "a byte string without max_length"),
     (list[bool], "a sequence without max_length"),
@@ -122,6 +125,12 @@ def test_a_bounded_field_is_not_blamed(kind: Any) -> None:
 def test_accepting_unknown_fields_or_changes_is_named() -> None:
     assert "unknown fields" in bounds.unbounded_fields(one_field(bool, forbid_unknown_fields=False))[0]
     assert "not frozen" in bounds.unbounded_fields(one_field(bool, frozen=False))[0]
+
+
+def test_without_bounds_unknown_fields_are_still_refused() -> None:
+    message = msgspec.msgpack.encode({"measured_at_min": 1, "glucose_mg_dl": 1.0, "noise": 1, "more": 1})
+    with pytest.raises(codec.Refused, match="unknown field"):
+        codec.Codec(bounds.without_bounds(insulin_pump.CgmReading)).decode(message)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0, 1001.0])

@@ -51,6 +51,10 @@ def test_a_joined_batch_is_the_canonical_batch(values: list[Mixed]) -> None:
     assert MIXED.decode_batch(batch) == values
 
 
+def test_the_order_in_which_a_mapping_was_filled_does_not_show() -> None:
+    assert codec.encode({"b": 1, "a": 2}) == codec.encode({"a": 2, "b": 1})
+
+
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 65_535, 65_536])
 def test_the_head_of_a_batch_is_right_at_every_width(count: int) -> None:
     assert join_batch([b"\x01"] * count) == codec.encode([1] * count)
@@ -74,6 +78,7 @@ def refusal(payload: bytes, reader: Codec[Any] = COMMAND) -> str:
     with pytest.raises(Refused) as caught:
         reader.decode(payload)
     assert caught.value.detail.isprintable()
+    assert caught.value.detail.isascii()
     assert len(caught.value.detail) <= 200
     return caught.value.reason
 
@@ -101,6 +106,7 @@ PLAIN = msgspec.msgpack.encode(VALID)
         (b"\xc1", "schema"),
         (b"\xc0", "schema"),
         (msgspec.msgpack.encode(VALID | {"more": 1}), "schema"),
+        (msgspec.msgpack.encode(VALID | {"\u0430\u202e" * 300: 1}), "schema"),
         (msgspec.msgpack.encode({k: v for k, v in VALID.items() if k != "bolus_u"}), "schema"),
         (msgspec.msgpack.encode(VALID | {"bolus_u": "1"}), "schema"),
         (msgspec.msgpack.encode(VALID | {"bolus_u": None}), "schema"),

@@ -13,7 +13,7 @@ from ipc_schemas import codec, links, wire
 from monitor import judge
 from sandbox import walls
 
-PARTITION, PORT, OTHER, NARROW = 3, 5, 6, 7
+PARTITION, PORT, OTHER, NARROW, TIGHT, WIDE = 3, 5, 6, 7, 8, 9
 MESSAGES_MAX = 64
 ALL = tuple(sorted(walls.ALL))
 
@@ -24,15 +24,17 @@ class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def a_judge(without: frozenset[str] = frozenset()) -> judge.Judge:
     ports = tuple(
-        links.PortContract(number, owner, "Beat", 7, messages_max, 0)
-        for number, owner, messages_max in (
-            (PORT, PARTITION, MESSAGES_MAX),
-            (OTHER, PARTITION + 1, MESSAGES_MAX),
-            (NARROW, PARTITION, wire.SINGLES_MAX),
+        links.PortContract(number, owner, "Beat", bytes_max, messages_max, 0)
+        for number, owner, bytes_max, messages_max in (
+            (PORT, PARTITION, 7, MESSAGES_MAX),
+            (OTHER, PARTITION + 1, 7, MESSAGES_MAX),
+            (NARROW, PARTITION, 7, wire.SINGLES_MAX),
+            (TIGHT, PARTITION, 5, MESSAGES_MAX),
+            (WIDE, PARTITION, wire.BATCH_BYTES_MAX + 9, 1),
         )
     )
     names = tuple(name for name in ALL if name not in without)
-    contract = links.GateContract(PARTITION, 0, names, "schemas", ports, (), b"", 10, "", 40_000)
+    contract = links.GateContract(PARTITION, 0, names, "schemas", ports, (), b"", 10, 40_000)
     made = judge.Judge(contract, {"Beat": Beat})
     made.open_window(1)
     return made
@@ -114,3 +116,45 @@ def test_joined_batches_hold_the_messages_of_all_in_order(counts: list[int]) -> 
     parts = [beats(count) for count in counts]
     joined = codec.join_batches([(len(part), codec.join_batch(part)) for part in parts])
     assert codec.Codec(Beat).split_batch(joined) == [payload for part in parts for payload in part]
+
+
+def test_one_message_in_a_batch_that_is_larger_than_its_port_allows_refuses_the_batch() -> None:
+    fits, larger = codec.encode(Beat(127)), codec.encode(Beat(128))
+    assert (len(fits), len(larger)) == (5, 6)
+    whole = message(TIGHT | wire.BATCH, codec.join_batch([fits, fits]))
+    assert a_judge().judge(whole) == judge.Run(TIGHT, [fits, fits])
+    spoilt = message(TIGHT | wire.BATCH, codec.join_batch([fits, larger, fits]))
+    assert a_judge().judge(spoilt) == judge.Refused(TIGHT, judge.BAD_MESSAGE, "size", "6 bytes, at most 5")
+    assert a_judge(frozenset(("size",))).judge(spoilt) == judge.Run(TIGHT, [fits, larger, fits])
+
+
+def test_a_batch_larger_than_batches_may_be_is_refused_for_its_size() -> None:
+    # Another port may carry larger single messages, so the bound on the whole message does not stand in for it.
+    verdict = a_judge().judge(message(PORT | wire.BATCH, bytes(wire.BATCH_BYTES_MAX + 1)))
+    assert verdict == judge.Refused(PORT, judge.BAD_MESSAGE, "size", "32769 bytes in a batch, at most 32768")
+
+
+def test_a_refused_batch_counts_as_a_message_of_its_frame() -> None:
+    mind, spoilt = a_judge(), codec.join_batch([b"\x80", b"\x80"])
+    for n in range(MESSAGES_MAX):
+        verdict = mind.judge(message(PORT | wire.BATCH, spoilt, n))
+        assert isinstance(verdict, judge.Refused)
+        assert verdict.reason == "schema"
+    verdict = mind.judge(message(PORT, beats(1)[0], MESSAGES_MAX))
+    assert isinstance(verdict, judge.Refused)
+    assert verdict.event == judge.RATE_EXCEEDED
+
+
+#: wall -> a message that only this wall stops, in a batch as alone.
+OFFENCES = {"canonical": b"\x81\xa2at\xcc\x05", "range": codec.encode({"at": 1_001}), "schema": b"\x80"}
+
+
+@pytest.mark.parametrize("off", [*OFFENCES, "size"])
+@pytest.mark.parametrize("wall", OFFENCES)
+def test_in_a_batch_a_wall_that_is_off_lets_exactly_its_own_class_through(off: str, wall: str) -> None:
+    verdict = a_judge(frozenset((off,))).judge(
+        message(PORT | wire.BATCH, codec.join_batch([beats(1)[0], OFFENCES[wall]]))
+    )
+    # A reader that checks no schema sees neither ranges nor (as it re-encodes) canonical form.
+    falls = {"schema": {"schema", "range", "canonical"}}.get(off, {off})
+    assert isinstance(verdict, judge.Run) == (wall in falls), verdict

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ Answer = Callable[[str, links.Open, socket.socket], None]
 
 def report(frame: int, *batches: links.Batch, **more: Any) -> bytes:
     """A gate's report that closes its window."""
-    fields: dict[str, Any] = {"refusals": (), "is_last": True, "is_closed": True, "ended_by": ""}
+    fields: dict[str, Any] = {"refusals": (), "is_last": True, "ended_by": ""}
     return codec.encode(links.GateReport(frame=frame, batches=batches, **(fields | more)))
 
 
@@ -67,7 +68,9 @@ class FakeLaunch:
         self._warden.ends += [ours, theirs]
         if self._name != WORLD:
             key = (self._name, self._epoch)
-            theirs.send(self._warden.first.get(key, report(links.READY_FRAME)))
+            first = self._warden.first.get(key, report(links.READY_FRAME))
+            if first:
+                theirs.send(first)
         process = None if self._name == WORLD else self._process(self._name)
         return Life(self._name, self._epoch, self._process(f"gate of {self._name}"), ours, process)
 
@@ -249,6 +252,7 @@ LIES: dict[str, tuple[tuple[Any, ...], str]] = {
     "empty batches": ((report(2, *[batch(4, 0)] * 9),), "a batch of 0 messages"),
     "an invented event": ((report(2, ended_by="meteorite"),), "'meteorite', which is no gate's to report"),
     "another's event": ((report(2, ended_by="partition_exit"),), "no gate's to report"),
+    "a lie of its own": ((report(2, ended_by="gate_lied"),), "no gate's to report"),
     "an invented refusal": ((report(2, refusals=(REFUSED, links.Refusal(4, "rain", "", "", 1))),), "'rain'"),
     "refusals without end": (
         tuple(report(2, refusals=(REFUSED,) * 512, is_last=False) for _ in range(REFUSALS_MAX // 512 + 1)),
@@ -278,6 +282,7 @@ def test_a_gate_that_lies_is_caught_and_nothing_of_its_window_is_admitted(
         report(links.READY_FRAME, batch(4, 1, NOTE)),
         report(links.READY_FRAME, is_last=False),
         report(links.READY_FRAME, ended_by="meteorite"),
+        report(links.READY_FRAME, refusals=(links.Refusal(4, "rain", "", "", 1),)),
         b"\xc1",
     ],
 )
@@ -290,6 +295,39 @@ def test_a_gate_that_lies_before_the_first_window_is_caught(
     assert rulings(found) == [(0, "gate_lied", "restart")]
     assert admitted(found) == []
     assert found.entries[-1] == journal.End(6, "")
+
+
+def test_what_is_refused_before_the_first_window_is_an_event_like_any_other(
+    stage: Callable[..., Stage],
+) -> None:
+    for action, ends in (("restart", ["restart"]), ("drop", ["drop"])):
+        play = stage(bad_message=action)
+        play.warden.first["rogue", 0] = report(links.READY_FRAME, refusals=(REFUSED,))
+        found = play.play()
+        assert [what for _, event, what in rulings(found) if event == "bad_message"] == ends
+        assert len(rulings(found)) == 1
+        assert any("before its first window: range: d" in text for *_, text in play.notes)
+
+
+def test_a_gate_that_never_says_that_its_partition_is_ready_costs_its_own_life(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "START_BUDGET_MS", 100)
+    play = stage()
+    play.warden.first["rogue", 0] = b""
+    began_s = time.monotonic()
+    assert rulings(play.play()) == [(0, "gate_died", "restart")]
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_a_gates_words_cannot_act_on_a_terminal(stage: Callable[..., Stage]) -> None:
+    play = stage(bad_message="drop")
+    words = links.Refusal(4, "bad_message", "r\x1b[2J", "\u202e\x1b[2J", 1)
+    play.answers["rogue", 2] = saying(report(2, refusals=(words,)))
+    found = play.play()
+    shown = [row for entry in found.entries if isinstance(entry, journal.Frame) for row in entry.refusals]
+    assert [(row.reason, row.detail) for row in shown] == [("r\\u001b[2J", "\\u202e\\u001b[2J")]
+    assert all(text.isprintable() for *_, text in play.notes)
 
 
 def test_a_gate_that_says_nothing_costs_its_own_life(stage: Callable[..., Stage]) -> None:

@@ -115,6 +115,15 @@ def test_drop_and_note_spend_nothing() -> None:
         assert judge.on("heart", Event.STALE_INPUT, frame).action is Action.NOTE
 
 
+def test_a_row_of_quarantine_holds_for_the_rest_of_the_run() -> None:
+    judge = health(rows={"gate_lied": "quarantine"})
+    assert judge.on("heart", Event.GATE_LIED, 3).action is Action.QUARANTINE
+    assert judge.is_quarantined("heart")
+    again = judge.on("heart", Event.BAD_MESSAGE, 4)
+    assert (again.action, again.restarts_left) == (Action.QUARANTINE, 0)
+    assert judge.on("radio", Event.BAD_MESSAGE, 4).action is Action.RESTART
+
+
 def test_safe_state_holds_for_the_whole_device() -> None:
     judge = health(rows={"gate_lied": "safe_state", "stale_input": "note"})
     assert judge.on("heart", Event.GATE_LIED, 3).action is Action.SAFE_STATE

@@ -190,19 +190,55 @@ def test_half_a_record_is_taken_back_and_a_smaller_one_may_still_follow(
     assert found.chain == writer.chain.hex()
 
 
-@pytest.mark.parametrize("order", ["end first", "two headers", "frames go back"])
-def test_a_chain_that_holds_over_records_in_an_impossible_order_is_broken(tmp_path: Path, order: str) -> None:
-    header = journal.Header(1, "d", "0" * 64, 2, (), {}, ())
-    frames = [journal.Frame(number, (), (), (), ()) for number in (0, 1)]
-    end = journal.End(2, "")
-    entries: dict[str, list[journal.Entry]] = {
-        "end first": [header, frames[0], end, frames[1]],
-        "two headers": [header, frames[0], header, end],
-        "frames go back": [header, frames[1], frames[0], end],
-    }
-    writer = journal.Writer(tmp_path / "j")
-    for entry in entries[order]:
+NUMBERED = [journal.Frame(number, (), (), (), ()) for number in (0, 1, 2)]
+#: Each is wrong in one way only.
+ORDERS: dict[str, list[journal.Entry]] = {
+    "something behind the end": [HEADER, NUMBERED[0], journal.End(1, ""), NUMBERED[1]],
+    "two ends": [HEADER, NUMBERED[0], journal.End(1, ""), journal.End(1, "")],
+    "two headers": [HEADER, NUMBERED[0], HEADER, journal.End(1, "")],
+    "frames go back": [HEADER, NUMBERED[0], NUMBERED[1], NUMBERED[0]],
+    "a frame is missing": [HEADER, NUMBERED[0], NUMBERED[2], journal.End(3, "")],
+    "a frame before the first": [HEADER, journal.Frame(-1, (), (), (), ()), journal.End(0, "")],
+    "the end tells too many": [HEADER, NUMBERED[0], journal.End(2, "")],
+    "the end tells too few": [HEADER, *NUMBERED, journal.End(1, "")],
+}
+
+
+def _written(path: Path, entries: list[journal.Entry]) -> Path:
+    writer = journal.Writer(path)
+    for entry in entries:
         writer.append(entry)
     writer.close()
+    return path
+
+
+@pytest.mark.parametrize("entries", ORDERS.values(), ids=list(ORDERS))
+def test_a_chain_that_holds_over_records_in_an_impossible_order_is_broken(
+    tmp_path: Path, entries: list[journal.Entry]
+) -> None:
     with pytest.raises(journal.JournalBroken, match="stands where no such record may stand"):
-        journal.read(tmp_path / "j")
+        journal.read(_written(tmp_path / "j", entries))
+
+
+def test_what_an_unfinished_frame_has_brought_may_stand_before_the_end(tmp_path: Path) -> None:
+    for name, last in (("next", NUMBERED[1]), ("again", NUMBERED[0])):
+        found = journal.read(_written(tmp_path / name, [HEADER, NUMBERED[0], last, journal.End(1, "why")]))
+        assert found.is_complete
+
+
+def test_a_journal_without_its_header_is_broken(tmp_path: Path) -> None:
+    headless: tuple[list[journal.Entry], ...] = ([], [NUMBERED[0], journal.End(1, "")])
+    for entries in headless:
+        with pytest.raises(journal.JournalBroken, match="the header record is missing"):
+            journal.read(_written(tmp_path / str(len(entries)), entries))
+
+
+def test_a_record_or_a_file_beyond_its_bound_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _written(tmp_path / "j", [HEADER, *NUMBERED[:2], journal.End(2, "w" * 500)])
+    monkeypatch.setattr(journal, "RECORD_BYTES_MAX", 400)
+    assert journal.read(path).torn_bytes > 500
+    monkeypatch.setattr(journal, "FILE_BYTES_MAX", path.stat().st_size - 1)
+    with pytest.raises(journal.JournalBroken, match="this is not a journal"):
+        journal.read(path)

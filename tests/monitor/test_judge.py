@@ -44,7 +44,6 @@ def contract(walls: frozenset[str] = ALL, fatal: tuple[str, ...] = ()) -> links.
         fatal=fatal,
         hello=b"",
         budget_ms=10,
-        socket_path="",
         endpoint_bytes_max=48,
     )
 
@@ -97,6 +96,21 @@ def test_without_size_a_long_message_is_judged_by_what_it_holds() -> None:
     long = message(codec.encode({"n": 7}) + bytes(60))
     assert judge_without().judge(long).reason == "size"  # type: ignore[union-attr]
     assert judge_without("size").judge(long).reason == "schema"  # type: ignore[union-attr]
+
+
+def test_a_message_longer_than_any_port_allows_is_refused_before_its_header_is_read() -> None:
+    longest = wire.HEADER_BYTES + 32
+    whole = message(bytes(32), source=2)
+    assert len(whole) == longest
+    assert judge_without().judge(whole).reason == "stamp"  # type: ignore[union-attr]
+    verdict = judge_without().judge(whole + b"x")
+    assert verdict == Refused(0, "bad_message", "size", f"{longest + 1} bytes, at most {longest}")
+
+
+@pytest.mark.parametrize("length", range(wire.HEADER_BYTES))
+def test_less_than_a_header_is_refused(length: int) -> None:
+    verdict = judge_without().judge(bytes(length))
+    assert verdict == Refused(0, "bad_message", "schema", f"{length} bytes are no header")
 
 
 def test_only_without_canonical_do_the_senders_own_bytes_go_on() -> None:
@@ -152,6 +166,7 @@ def test_rejections_have_a_budget_per_port_and_one_for_strays() -> None:
     assert not mind.exceeds_rejections(Refused(0, "", "late", ""))
     mind.open_window(10)
     assert not mind.exceeds_rejections(on_port)
+    assert not mind.exceeds_rejections(stray)
     assert not any(judge_without("rate").exceeds_rejections(on_port) for _ in range(50))
 
 

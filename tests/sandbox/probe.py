@@ -282,6 +282,38 @@ def see_segment(facts: Facts) -> str:
     return "seen"
 
 
+def make_socket(_facts: Facts) -> str:
+    socket.socket(socket.AF_UNIX).close()
+    return "made"
+
+
+def listen_in_scratch(_facts: Facts) -> str:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("/scratch/listener")
+    return "bound"
+
+
+def make_code(_facts: Facts) -> str:
+    """Memory that was not executable when it was mapped."""
+    memory = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    _checked(_libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), 5))
+    return "executable"
+
+
+def open_own_memory(_facts: Facts) -> str:
+    set_dumpable = 4
+    _checked(_libc.prctl(set_dumpable, 1, 0, 0, 0))
+    return "open to debuggers"
+
+
+def write_large_file(facts: Facts) -> str:
+    with open("/scratch/large", "wb") as file:
+        file.seek(facts["bytes"])
+        file.write(b"x")
+    return "written"
+
+
 def load_average(_facts: Facts) -> str:
     _checked(_libc.sysinfo(ctypes.create_string_buffer(512)))
     return "read"
@@ -375,9 +407,33 @@ def flaw_file(facts: Facts) -> None:
 
 
 def flaw_socket(facts: Facts) -> None:
-    facts["kept"] = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    facts["kept"] = [*facts.get("kept", ()), *(socket.socket(socket.AF_UNIX) for _ in range(2))]
 
 
 def flaw_thread(_facts: Facts) -> None:
     threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
     time.sleep(0.05)
+
+
+def flaw_events(facts: Facts) -> None:
+    facts["kept"] = [_checked(int(_libc.eventfd(0, 0))) for _ in range(7)]
+
+
+def flaw_polls(facts: Facts) -> None:
+    facts["kept"] = [_checked(int(_libc.epoll_create1(0))) for _ in range(3)]
+
+
+def flaw_child(_facts: Facts) -> None:
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+
+
+def flaw_mount(_facts: Facts) -> None:
+    _checked(_libc.mount(b"tmpfs", b"/scratch", b"tmpfs", ctypes.c_ulong(0), None))
+
+
+def flaw_channel(_facts: Facts) -> None:
+    remount, bind, nosuid, nodev, noexec = 32, 4096, 2, 4, 8
+    flags = ctypes.c_ulong(remount | bind | nosuid | nodev | noexec)
+    _checked(_libc.mount(None, b"/channel", None, flags, None))

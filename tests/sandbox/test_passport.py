@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import host, passport, trials, walls
+from sandbox import host, linux, passport, trials, walls
 from tests.sandbox.confined import IS_ROOT
 from tests.support.walls import require_wall
 
@@ -143,6 +144,15 @@ def _hangs(_report: trials.Report, _outside: trials.Outside) -> None:
     time.sleep(60)
 
 
+def _half_said(report: trials.Report, _outside: trials.Outside) -> None:
+    os.write(report.descriptor, b"fds\theld\tall of it\nsession\theld\tbut ha")
+
+
+def _reaches_out(_report: trials.Report, outside: trials.Outside) -> None:
+    socket.sethostname("changed-by-a-trial")
+    linux.mount("tmpfs", outside.staging, "tmpfs", 0, "size=4k")
+
+
 def _trials(*names: str, timeout_s: float = 5.0) -> trials.Outcome:
     """Run bodies of this file in a process of its own."""
     listed = ", ".join(f"t.{name}" for name in names)
@@ -178,6 +188,26 @@ def test_a_silent_trial_is_no_pass() -> None:
     assert entries["dumpable"].is_available
     assert not entries["seccomp"].is_available
     assert entries["seccomp"].reason == "its trial gave no answer"
+
+
+def test_half_a_line_of_one_who_died_is_no_finding() -> None:
+    assert set(_trials("_half_said").findings) == {"fds"}
+
+
+@pytest.mark.walls
+def test_a_trial_that_changes_what_is_outside_is_a_finding_against_its_wall() -> None:
+    """All of it happens in namespaces of the probing process, so that the host's own name stays."""
+    require_wall("userns", "utsns", "mntns")
+    program = """
+from sandbox import linux, trials
+from tests.sandbox import test_passport as t
+linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWUTS | linux.CLONE_NEWNS)
+linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+found = trials.run((t._reaches_out,)).findings
+print(found["utsns"].text, "|", found["mntns"].text)
+assert not found["utsns"].has_held and not found["mntns"].has_held
+"""
+    assert _run(program) == "the host's own name was changed | a mount showed up outside\n"
 
 
 def test_an_entry_has_a_state() -> None:

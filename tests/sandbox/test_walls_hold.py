@@ -13,11 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox import cgroups
+from sandbox import cgroups, inventory, walls
 from tests.sandbox.confined import IS_ROOT, Limits, Yard, standing
 from tests.support.walls import require_wall
 
@@ -65,7 +66,13 @@ ATTEMPTS = (
     Attempt("fork_many", ("seccomp", "pidscg"), limits=Limits(processes=6)),
     Attempt("start_thread", ("seccomp",)),
     Attempt("map_code", ("seccomp",)),
-    Attempt("call_i386", ("seccomp",), _FATAL, is_x86=True),
+    Attempt("make_code", ("seccomp",)),
+    Attempt("make_socket", ("seccomp",)),
+    Attempt("listen_in_scratch", ("seccomp", "landlock")),
+    Attempt("open_own_memory", ("seccomp",)),
+    Attempt("write_large_file", ("rlimits",), facts={"bytes": 2 * _MIB}),
+    # With libzmq's threads beside it, so that killing only the calling thread would not do.
+    Attempt("call_i386", ("seccomp",), _FATAL, {"with_channel": True}, is_x86=True),
     Attempt("set_user", ("seccomp",), _FATAL),
     Attempt("become_user", ("seccomp", "uid", "caps", "userns"), _FATAL, {"uid": 64_901}, needs_root=True),
     Attempt("find_key", ("seccomp",), _FATAL),
@@ -185,6 +192,7 @@ ALONE = [
     *_minimal("signal_outside"),
     *_minimal("see_segment"),
     *_minimal("see_processes"),
+    *_minimal("listen_in_scratch"),
 ]
 
 
@@ -264,6 +272,44 @@ def _can_open_memory(pid: int) -> bool:
     return True
 
 
+def test_no_mount_honours_set_user_ids_or_devices_and_nothing_writable_runs(yard: Yard) -> None:
+    require_wall("mntns")
+    with yard.confined("nothing") as process:
+        rows = [line.split() for line in Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()]
+    options = {row[4]: set(row[5].split(",")) for row in rows}
+    assert {"/", "/scratch", "/channel", "/dev/null"} <= set(options)
+    for point in set(options) - {"/dev/null"}:
+        assert {"nosuid", "nodev"} <= options[point], point
+    for point in ("/scratch", "/channel"):
+        assert "noexec" in options[point], point
+
+
+def test_each_limit_is_set_and_cannot_be_raised_again(yard: Yard) -> None:
+    with yard.confined("nothing") as process:
+        text = Path(f"/proc/{process.pid}/limits").read_text()
+    rows = {line[:26].strip(): line[26:].split()[:2] for line in text.splitlines()[1:]}
+    declared = {
+        "Max address space": 192 * _MIB,
+        "Max open files": 32,
+        "Max file size": 1 * _MIB,
+        "Max core file size": 0,
+        "Max locked memory": 0,
+        "Max msgqueue size": 0,
+    }
+    assert {name: rows[name] for name in declared} == {n: [str(v), str(v)] for n, v in declared.items()}
+
+
+@pytest.mark.parametrize("wall", ["userns", "uid"])
+def test_no_capability_is_left_whichever_way_the_process_lost_its_user(wall: str, yard: Yard) -> None:
+    """A change of user empties most sets by itself, so one without it shows what the wall does."""
+    with yard.confined("nothing", frozenset({wall})) as process:
+        assert "caps" in process.walls
+        assert inventory.differences(process.pid, process.expected()) == []
+        fields = inventory.status_fields(f"/proc/{process.pid}/status")
+    names = {"CapInh", "CapPrm", "CapEff", "CapAmb"} | ({"CapBnd"} if IS_ROOT or wall == "uid" else set())
+    assert {int(fields[name], 16) for name in names} == {0}
+
+
 ROOMS = [("monitor", False), ("sandbox", False), ("world", False), ("faults", False), ("evidence", False)]
 ROOMS += [("pyseccomp", False), ("cryptography", False), ("ipc_schemas.codec", True), ("main", True)]
 ROOMS += [("partitions.sdk", True), ("json", True), ("decimal", True)]
@@ -289,6 +335,16 @@ def test_no_exception_leads_back_into_the_launcher(kind: str, status: int, yard:
     with yard.confined("crash", kind=kind) as process:
         ended = process.finish()
     assert (ended.si_code, ended.si_status) == (os.CLD_EXITED, status), process.text
+
+
+@pytest.mark.parametrize(
+    "wall",
+    [pytest.param(wall.name, marks=pytest.mark.root if wall.root_only else ()) for wall in walls.OS_WALLS],
+)
+def test_the_processes_of_these_tests_stand_behind_the_wall(wall: str) -> None:
+    """Where a wall cannot be raised the other tests go on without it; here, where walls must hold, that is seen."""
+    require_wall(wall)
+    assert wall in standing()
 
 
 def test_every_wall_of_the_system_has_an_attempt() -> None:

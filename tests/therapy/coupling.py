@@ -64,6 +64,7 @@ class Line:
         self.visible: dict[int, tuple[int, list[bytes]]] = {}
         self.sent: list[tuple[int, bytes]] = []
         self.contracts = contracts
+        self.cards = {card.number: card for card in cards}
         self.codecs = {card.number: Codec(getattr(insulin_pump, card.message)) for card in cards}
 
     def open(self, frame: int) -> Window:
@@ -72,7 +73,7 @@ class Line:
         for number, (sent_in, payloads) in self.visible.items():
             deliveries.append(wire.Delivery(number, max(0, frame - sent_in), join_batch(payloads)))
         for number in list(self.visible):
-            if not self.ports.by_number[number].card.is_sampling:
+            if not self.cards[number].is_sampling:
                 del self.visible[number]
         self.sent = []
         return Window(self.ports, wire.WindowOpen(frame, tuple(deliveries)), self._emit)
@@ -130,7 +131,7 @@ class Coupled:
                 fresh.setdefault(sink, []).append(payload)
         for (owner, port), payloads in fresh.items():
             line = self.lines[owner]
-            kept = payloads[-1:] if line.ports.by_number[port].card.is_sampling else payloads
+            kept = payloads[-1:] if line.cards[port].is_sampling else payloads
             line.visible[port] = (self.frame, kept)
 
 

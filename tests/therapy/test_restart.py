@@ -80,7 +80,7 @@ def test_a_meal_that_is_announced_again_after_a_restart_gets_no_second_bolus() -
     device = Coupled(SEED, PATIENT)
     device.run(frame)
     kept = dict(device.lines["therapy"].visible)
-    meals = next(n for n, end in device.lines["therapy"].ports.by_number.items() if end.card.name == "meals")
+    meals = device.lines["therapy"].ports.inputs["meals"].card.number
     device.run(1)
     device.restart_therapy()
     device.lines["therapy"].visible[meals] = kept[meals]
@@ -94,7 +94,7 @@ def test_a_meal_that_is_announced_again_after_a_restart_gets_no_second_bolus() -
 def test_a_bolus_that_a_limit_cut_short_is_not_made_up_for_in_the_next_window() -> None:
     device = Coupled(SEED, PATIENT)
     device.run(60)
-    number = next(n for n, end in device.lines["therapy"].ports.by_number.items() if end.card.name == "meals")
+    number = device.lines["therapy"].ports.inputs["meals"].card.number
     device.lines["therapy"].visible[number] = (59, [encode(MealAnnouncement(at_min=300, carbs_g=300.0))])
     commands = collect(device, "therapy.pump_command")
     device.run(6)
@@ -107,7 +107,7 @@ def test_a_bolus_that_a_limit_cut_short_is_not_made_up_for_in_the_next_window() 
 def test_a_meal_that_is_not_about_now_gets_no_bolus(at_min: int) -> None:
     device = Coupled(SEED, PATIENT)
     device.run(60)
-    number = next(n for n, end in device.lines["therapy"].ports.by_number.items() if end.card.name == "meals")
+    number = device.lines["therapy"].ports.inputs["meals"].card.number
     device.lines["therapy"].visible[number] = (59, [encode(MealAnnouncement(at_min=at_min, carbs_g=80.0))])
     commands = collect(device, "therapy.pump_command")
     device.run(6)
