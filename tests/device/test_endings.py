@@ -155,8 +155,9 @@ def _is_zombie(pid: int) -> bool:
 def _remove(folder: str) -> None:
     """A starter that was killed leaves its run folder, with the journal in it and nothing to connect to."""
     left = {path.name for path in Path(folder).rglob("*") if not path.is_dir()}
-    assert left == {"journal.bhj"}
-    (Path(folder) / "journal.bhj").unlink()
+    assert left == {"journal.bhj", "owner"}
+    for name in left:
+        (Path(folder) / name).unlink()
     for path in sorted(Path(folder).rglob("*"), reverse=True):
         path.rmdir()
     Path(folder).rmdir()
