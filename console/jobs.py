@@ -30,8 +30,7 @@ from console.views import view_for
 from evidence import harm
 from evidence import story as stories
 from faults import catalogue, experiment
-from faults.catalogue import Injection
-from faults.experiment import ATTACKED
+from faults.attack import ATTACKED, Injection
 from monitor import journal, rules
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas

@@ -14,7 +14,7 @@ import click
 
 from console.failures import Refused
 from faults import catalogue
-from faults.catalogue import Injection
+from faults.attack import Injection
 from monitor.design import Design
 from sandbox import walls
 

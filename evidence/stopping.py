@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from faults import catalogue
-from faults.catalogue import Injection
-from faults.experiment import ATTACKED, Run
+from faults import attack_files
+from faults.attack import ATTACKED, Injection
+from faults.experiment import Run
 from monitor import journal
 from sandbox import walls
 
@@ -75,7 +75,7 @@ def stopping(run: Run, injection: Injection) -> Stopping:
         ),
         None,
     )
-    against = catalogue.STANDS_AGAINST.get(injection.attack_id, ())
+    against = attack_files.built(run.design.folder)[injection.attack_id].walls
     candidates = tuple(name for name in against if name in standing(run))
     if frame is None:
         return Stopping(candidates=candidates)

@@ -14,19 +14,19 @@ in ``open``. Everything else has another name.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evidence import harm, noninterference
 from evidence.noninterference import Comparison
+from evidence.sightings import emitted, leaks, observations
 from evidence.stopping import Stopping, stopping
 from faults import catalogue, detectors, experiment
-from faults.catalogue import Injection, Row
-from faults.detectors import Effect
-from faults.experiment import ATTACKED, Ears, Run
-from monitor import journal
+from faults.attack import Effect, Injection
+from faults.catalogue import Row
+from faults.experiment import Ears, Run
+from faults.seen import Observations
 from sandbox import walls
 from world.bench import Plan
 
@@ -159,7 +159,7 @@ def tell(
 
     attacked = done("attacked", plan, schedule)
     design = attacked.design
-    admitted = _emitted(attacked, noninterference.others(design))
+    admitted = emitted(attacked, noninterference.others(design))
     replayed = done("replayed", replace(fast, overlays=noninterference.players(design, admitted)), ())
     calm = done("calm", fast, ())
     opened = done("open", replace(fast, without=walls.ALL), schedule)
@@ -169,8 +169,8 @@ def tell(
 def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     onset_min = min((one.frame for one in attacked.schedule), default=0) * attacked.design.frame_ms // 60_000
     critical = noninterference.critical(attacked.design)
-    comparison = noninterference.compare(_emitted(attacked, critical), _emitted(replayed, critical))
-    open_comparison = noninterference.compare(_emitted(opened, critical), _emitted(calm, critical))
+    comparison = noninterference.compare(emitted(attacked, critical), emitted(replayed, critical))
+    open_comparison = noninterference.compare(emitted(opened, critical), emitted(calm, critical))
     seen = observations(attacked, replayed, is_replay=True)
     open_seen = observations(opened, calm, is_replay=False)
     trials = tuple(
@@ -192,108 +192,11 @@ def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     )
 
 
-def _emitted(run: Run, partitions: frozenset[str]) -> tuple[noninterference.Emission, ...]:
-    return noninterference.emissions(run.reading, partitions) if run.reading else ()
-
-
-def canaries(run: Run) -> tuple[bytes, ...]:
-    """The secrets planted in this run's critical partitions: whatever in their configurations bears the mark."""
-    found: list[bytes] = []
-    for config in run.world.configs().values():
-        found += re.findall(rb"CANARY-[0-9a-zA-Z]{8,64}", config)
-    return tuple(found)
-
-
-def leaks(run: Run) -> tuple[str, ...]:
-    """Canaries in anything that the attacker could send, write or keep, as sentences."""
-    found: list[str] = []
-    for canary in canaries(run):
-        sent = _emitted(run, noninterference.others(run.design))
-        logged = run.record.of_kind("log")
-        trusted = noninterference.critical(run.design)
-        found += [f"in a message on {e.port} in frame {e.frame}" for e in sent if canary in e.payload]
-        found += [f"in what arrived over {r.door}" for r in run.received if canary in r.data]
-        found += [
-            f"in the log of {n.partition} in frame {n.frame}"
-            for n in logged
-            if n.partition not in trusted and canary.decode() in n.text
-        ]
-    return tuple(dict.fromkeys(found))
-
-
-def observations(run: Run, reference: Run, *, is_replay: bool) -> detectors.Observations:
-    """What the detectors are given."""
-    critical = noninterference.critical(run.design)
-    others = noninterference.others(run.design)
-    return detectors.Observations(
-        log_lines=tuple(detectors.LogLine(n.frame, n.partition, n.text) for n in run.record.of_kind("log")),
-        admitted=_admitted(run, others) if run.reading else None,
-        therapy_outputs=_as_emissions(run, critical),
-        reference_outputs=_as_emissions(reference, critical),
-        reference_is_replay=is_replay,
-        true_glucose_mg_dl=run.world.truth().glucose_mg_dl,
-        received=run.received,
-        peaks=run.peaks,
-        frame_seconds=run.frame_seconds,
-        shared_files=run.shared_files,
-        survivors=run.survivors,
-        lives=_lives(run),
-        missed=_missed(run),
-        canaries=canaries(run),
-        attacker=ATTACKED,
-    )
-
-
-def _as_emissions(run: Run, partitions: frozenset[str]) -> tuple[detectors.Emission, ...] | None:
-    return tuple(detectors.Emission(*e) for e in _emitted(run, partitions)) if run.reading else None
-
-
-def _admitted(run: Run, partitions: frozenset[str]) -> tuple[detectors.Admitted, ...]:
-    """The admitted messages as the channel's owner is to blame for them, whatever port they came out of."""
-    grouped: dict[tuple[int, str], list[bytes]] = {}
-    for emission in _emitted(run, partitions):
-        grouped.setdefault((emission.frame, emission.port), []).append(emission.payload)
-    return tuple(
-        detectors.Admitted(frame, port.partition(".")[0], port, tuple(payloads))
-        for (frame, port), payloads in grouped.items()
-    )
-
-
-def _frames(run: Run) -> list[journal.Frame]:
-    return [entry for entry in run.reading.entries if isinstance(entry, journal.Frame)] if run.reading else []
-
-
-def _lives(run: Run) -> tuple[detectors.Life, ...]:
-    """From the journal, which loses nothing; the notes to the console may."""
-    found: list[detectors.Life] = []
-    started: dict[str, tuple[int, int]] = {}
-    reasons = {(f.frame, r.partition): r.reason for f in _frames(run) for r in f.rulings}
-    for frame in _frames(run):
-        for life in frame.lives:
-            if life.what == "up":
-                started[life.partition] = (life.epoch, frame.frame)
-            elif life.partition in started:
-                epoch, began = started.pop(life.partition)
-                reason = f"{life.what}: {reasons.get((frame.frame, life.partition), '')}"
-                found.append(detectors.Life(life.partition, epoch, began, frame.frame, reason))
-    found += [detectors.Life(name, epoch, began, None, "") for name, (epoch, began) in started.items()]
-    return tuple(found)
-
-
-def _missed(run: Run) -> tuple[detectors.Missed, ...]:
-    return tuple(
-        detectors.Missed(frame.frame, ruling.partition)
-        for frame in _frames(run)
-        for ruling in frame.rulings
-        if ruling.event == "window_overrun"
-    )
-
-
 def _trial(
     one: Injection,
     other: Injection,
-    seen: detectors.Observations,
-    open_seen: detectors.Observations,
+    seen: Observations,
+    open_seen: Observations,
     run: Run,
 ) -> Trial:
     row = catalogue.row(one.attack_id)
@@ -304,9 +207,7 @@ def _trial(
     )
 
 
-def _outcome(
-    one: Injection, seen: detectors.Observations, effect: Effect, open_effect: Effect, run: Run
-) -> Outcome:
+def _outcome(one: Injection, seen: Observations, effect: Effect, open_effect: Effect, run: Run) -> Outcome:
     if effect.succeeded:
         return Outcome.BREACH
     if run.record.frames_done <= one.frame:

@@ -11,18 +11,13 @@ import selectors
 import socket
 import threading
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+from faults.seen import Received
 
 BYTES_MAX = 1 << 20
 CONNECTIONS_MAX = 64
 _POLL_S = 0.05
-
-
-class Received(NamedTuple):
-    """``door`` is ``tcp``, ``udp`` or ``abstract``."""
-
-    door: str
-    data: bytes
 
 
 class Collector:

@@ -13,20 +13,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faults import catalogue, image
-from faults.catalogue import Injection, Means
-from faults.collector import Collector, Received
-from faults.watcher import Peaks, Survivor, Watcher
+from faults import attack_files, catalogue, image, means
+from faults.attack import ATTACKED, Injection, Report
+from faults.collector import Collector
+from faults.outside import Stage
+from faults.seen import Peaks, Received, Survivor
+from faults.watcher import Watcher
 from ipc_schemas import links
 from monitor import journal
 from monitor.design import Design
 from monitor.loader import load_design
 from sandbox import walls
-from world.bench import Bench, Plan, Record, run_folder
+from world.bench import Bench, Plan, Record, load_world, run_folder
 
 #: What an attack may leave alive ends by itself this long after the run began.
 SURVIVAL_S = 60.0
-ATTACKED = "transfer"
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Run:
     frame_seconds: dict[int, float] = field(default_factory=dict)
     shared_files: dict[tuple[int, str], int] = field(default_factory=dict)
     survivors: tuple[Survivor, ...] = ()
+    #: Outside attacks that were carried out: id and frame, and what each says of itself.
+    struck: dict[tuple[str, int], Report] = field(default_factory=dict)
 
     @property
     def world(self) -> Any:
@@ -91,17 +94,19 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
     names = {p.name: p.name for p in design.partitions} | {
         f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
     }
+    struck: dict[tuple[str, int], Report] = {}
     with Collector() as collector, Bench() as bench:
         equipped = _equip(design, schedule, collector, bench.monitor.pid, token)
         with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
 
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
+                struck.update(_strike(design, equipped, Stage(frame + 1, world, bench.monitor.pid)))
                 ears.on_frame(frame, world)
 
             try:
                 record = bench.run(
-                    _with_implant(design, plan, schedule, equipped), folder, ears.on_note, on_frame
+                    _with_implants(design, plan, schedule, equipped), folder, ears.on_note, on_frame
                 )
             except BaseException:  # interrupted: what attacks left behind ends now, not at its own deadline
                 bench.close()
@@ -119,8 +124,19 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
         frame_seconds=watcher.frame_seconds(),
         shared_files=watcher.shared_files,
         survivors=survivors,
+        struck=struck,
     )
     return _read(result, folder)
+
+
+def _strike(design: Design, equipped: Sequence[Injection], stage: Stage) -> dict[tuple[str, int], Report]:
+    """Carry out what comes from outside before the stage's frame."""
+    reports: dict[tuple[str, int], Report] = {}
+    for one in equipped:
+        strike = attack_files.built(design.folder)[one.attack_id].strike
+        if one.frame == stage.frame and strike is not None:
+            reports[one.attack_id, one.frame] = strike(stage, dict(one.parameters))
+    return reports
 
 
 @dataclass(slots=True)
@@ -134,7 +150,7 @@ class _Now:
 def _equip(
     design: Design, schedule: Sequence[Injection], collector: Collector, run_pid: int, token: str
 ) -> list[Injection]:
-    means = Means(
+    known = means.Means(
         run_pid=run_pid,
         token=token,
         ports={port.full_name: port.number for port in design.ports},
@@ -143,22 +159,30 @@ def _equip(
         collector_udp_port=collector.udp_port,
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
+        hints_max=design.port(f"{ATTACKED}.activity").messages_per_frame_max,
     )
-    contracted = design.port(f"{ATTACKED}.activity").messages_per_frame_max
-    bounds = {"C05": {"messages_per_frame_max": contracted}}
-    known = [
-        replace(one, parameters=bounds.get(one.attack_id, {}) | dict(one.parameters)) for one in schedule
-    ]
-    return catalogue.with_spans(catalogue.equip(known, means))
+    return catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))
 
 
-def _with_implant(
+def _with_implants(
     design: Design, plan: Plan, schedule: Sequence[Injection], equipped: Sequence[Injection]
 ) -> Plan:
-    files = image.overlay_files(catalogue.with_spans(schedule))
-    folder = str(design.partition(ATTACKED).image)
-    overlay = links.Overlay(folder, image.ENTRY, files, image.means_bytes(equipped))
-    return replace(plan, overlays={**plan.overlays, ATTACKED: overlay})
+    """Each taken-over partition gets its own share of the schedule."""
+    overlays = dict(plan.overlays)
+    configs = load_world(design, plan.seed, plan.patient).configs()
+    attacks = attack_files.built(design.folder)
+    inside = [one for one in catalogue.with_spans(schedule) if attacks[one.attack_id].inject is not None]
+    for name in {one.partition for one in inside}:
+        partition = design.partition(name)
+        own = [one for one in inside if one.partition == name]
+        files = image.overlay_files(own, partition.entry, design.folder)
+        benign = configs[partition.config] if partition.config else b""
+        theirs = [
+            one for one in equipped if one.partition == name and attacks[one.attack_id].inject is not None
+        ]
+        config = image.config_bytes(theirs, benign)
+        overlays[name] = links.Overlay(str(partition.image), image.ENTRY, files, config)
+    return replace(plan, overlays=overlays)
 
 
 def _read(result: Run, folder: Path) -> Run:

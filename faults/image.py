@@ -1,4 +1,4 @@
-"""The image of a compromised transfer partition: the benign image, the implant, the attacks, the schedule.
+"""The image of a taken-over partition: the benign image, the implant, the attacks, the schedule.
 
 Inside the image the implant's code lies in a package of the same name as here, so that the very same files
 run in the partition and in the tests.
@@ -7,53 +7,73 @@ run in the partition and in the tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from faults.catalogue import Injection
+from faults import attack_files
+from faults.attack import Injection
+from ipc_schemas import codec
 
-#: What the design's ``entry`` becomes.
-ENTRY = "implant_main:CompromisedTransfer"
+#: What the partition's ``entry`` becomes.
+ENTRY = "implant_main:Compromised"
 SCHEDULE = "schedule.json"
 _HERE = Path(__file__).parent
+#: What attack files may import besides the implant.
+_SHARED = ("__init__.py", "attack.py", "seen.py", "effects.py")
 
 
 class ImageClash(Exception):
     """The benign image has a file where the implant needs to put its own."""
 
 
-def implant_files() -> dict[str, bytes]:
-    """The implant's and the attacks' source, by path inside an image."""
-    files = {"faults/__init__.py": (_HERE / "__init__.py").read_bytes()}
-    for folder in ("implant", "attacks"):
-        for path in sorted((_HERE / folder).glob("*.py")):
-            files[f"faults/{folder}/{path.name}"] = path.read_bytes()
+def implant_files(attack_ids: Iterable[str], design_folder: Path | None = None) -> dict[str, bytes]:
+    """The implant's source and that of these attacks, by path inside an image."""
+    files = {f"faults/{name}": (_HERE / name).read_bytes() for name in _SHARED}
+    for path in sorted((_HERE / "implant").glob("*.py")):
+        files[f"faults/implant/{path.name}"] = path.read_bytes()
     files["implant_main.py"] = files.pop("faults/implant/implant_main.py")
+    files["faults/attacks/__init__.py"] = (attack_files.OWN_FOLDER / "__init__.py").read_bytes()
+    for attack_id in sorted(set(attack_ids)):
+        path = attack_files.path_of(attack_id, design_folder)
+        files[f"faults/attacks/{path.name}"] = path.read_bytes()
     return files
 
 
-def schedule_bytes(schedule: Iterable[Injection]) -> bytes:
-    """``schedule.json``: ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``."""
-    plan = [{"frame": one.frame, "id": one.attack_id, "parameters": dict(one.parameters)} for one in schedule]
-    return json.dumps(plan, indent=1).encode()
+def schedule_bytes(schedule: Iterable[Injection], entry: str, design_folder: Path | None = None) -> bytes:
+    """``schedule.json``: the benign entry, and for each attack its frame, file, parameters and the port it takes."""
+    attacks = attack_files.built(design_folder)
+    plan = [
+        {
+            "frame": one.frame,
+            "id": one.attack_id,
+            "module": attack_files.path_of(one.attack_id, design_folder).stem,
+            "replaces": attacks[one.attack_id].replaces,
+            "parameters": dict(one.parameters),
+        }
+        for one in schedule
+    ]
+    return json.dumps({"entry": entry, "plan": plan}, indent=1).encode()
 
 
-def means_bytes(equipped: Iterable[Injection]) -> bytes:
-    """The configuration: for each entry of the schedule, in its order, the parameters that are new in each run.
+def config_bytes(equipped: Iterable[Injection], benign_config: bytes = b"") -> bytes:
+    """The configuration: the benign one, and for each entry of the schedule the parameters that are new in each run.
 
     They are no part of the image, so that the image, and with it the journal, is the same in each run.
     """
-    return json.dumps([dict(one.parameters) for one in equipped]).encode()
+    return codec.encode({"config": benign_config, "means": [dict(one.parameters) for one in equipped]})
 
 
-def overlay_files(schedule: Iterable[Injection]) -> dict[str, bytes]:
+def overlay_files(
+    schedule: Sequence[Injection], entry: str, design_folder: Path | None = None
+) -> dict[str, bytes]:
     """What to add to the benign image's folder for ``ENTRY`` to run: implant, attacks and schedule."""
-    return implant_files() | {SCHEDULE: schedule_bytes(schedule)}
+    files = implant_files((one.attack_id for one in schedule), design_folder)
+    return files | {SCHEDULE: schedule_bytes(schedule, entry, design_folder)}
 
 
-def compromised(benign: Mapping[str, bytes], schedule: Iterable[Injection]) -> dict[str, bytes]:
+def compromised(benign: Mapping[str, bytes], schedule: Sequence[Injection], entry: str) -> dict[str, bytes]:
     """The benign image's files with implant and schedule added. Raises ``ImageClash``."""
-    added = overlay_files(schedule)
+    added = overlay_files(schedule, entry)
     clash = sorted(set(benign) & set(added))
     if clash:
         raise ImageClash(f"the benign image already has a file {clash[0]!r}")

@@ -12,9 +12,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
+
+from faults.seen import Peaks, Survivor
 
 INTERVAL_S = 0.005
 DEPTH_MAX = 32
@@ -27,13 +28,6 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NICE_FIELD, _PARENT_FIELD, _START_FIELD = 16, 1, 19  # after the name in /proc/PID/stat
 
 
-class Survivor(NamedTuple):
-    """A process of an attack that is still alive."""
-
-    pid: int
-    comm: str
-
-
 class _Process(NamedTuple):
     pid: int
     comm: str
@@ -41,27 +35,6 @@ class _Process(NamedTuple):
     parent: int
     nice: int
     started: int
-
-
-@dataclass
-class Peaks:
-    """The largest values seen of one label (a partition or a gate) in one frame.
-
-    ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them
-    often. ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a
-    host user who is not root may not do so in every process.
-    """
-
-    samples: int = 0
-    processes_max: int = 0
-    rss_bytes_max: int = 0
-    fds_max: int = -1
-    held_bytes_max: int = -1
-    was_stopped: bool = False
-    nice_max: int = 0
-    has_io_uring: bool = False
-    has_foreign_user_namespace: bool = False
-    comms: set[str] = field(default_factory=set)
 
 
 class Watcher:

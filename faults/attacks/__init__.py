@@ -1,6 +1,6 @@
-"""One function per attack, ``run(foothold, parameters) -> Report``.
+"""One file an attack, called by its id and name: ``c05_valid_flood.py``. Each offers one ``ATTACK``.
 
-Every function bounds itself in count, bytes and time, so that a wall that is missing costs the experiment and
+Every injector bounds itself in count, bytes and time, so that a wall that is missing costs the experiment and
 not the machine, and touches no process outside the run. A report says what the attacker itself saw. It
-informs; whether the attack succeeded is for ``faults.detectors`` to say, which look at the effect.
+informs; whether the attack succeeded is for the file's detector to say, which looks at the effect.
 """

@@ -17,11 +17,9 @@ from typing import Any, NamedTuple
 
 import zmq
 
+from faults.attack import Report
 from ipc_schemas import insulin_pump, wire
 from ipc_schemas.window import Ports, Window
-
-Report = dict[str, Any]
-Parameters = dict[str, Any]
 
 CAPTURED_MAX = 64
 SEND_PATIENCE_S = 0.05

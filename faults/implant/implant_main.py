@@ -1,6 +1,6 @@
-"""The entry of a compromised transfer partition: the benign one, and an attack in each scheduled frame.
+"""The entry of a taken-over partition: the benign one, and an attack in each scheduled frame.
 
-This file lies at the top of the image, next to the benign ``main.py`` and to ``schedule.json``. The benign
+This file lies at the top of the image, next to the benign code and to ``schedule.json``. The benign
 code runs first in every window and is not changed. What an attack leaves behind of the process goes on being
 benign; a new life after a kill carries on with the frames that are still to come.
 """
@@ -12,28 +12,33 @@ import json
 from pathlib import Path
 from typing import Any
 
-from faults.attacks import registry
 from faults.implant import foothold as footholds
-from ipc_schemas import wire
+from ipc_schemas import codec, wire
 from ipc_schemas.window import Setup, Window
 
 SCHEDULE = "schedule.json"
-_Benign: Any = importlib.import_module("main").Transfer
 
 
-class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is the image's own, known at run time
-    """Transfer with an implant.
+class Compromised:
+    """A partition with an implant.
 
-    ``schedule.json`` holds ``[{"frame": 96, "id": "K01", "parameters": {...}}, ...]``; the configuration, when there
-    is one, holds more parameters for each of its entries: those that differ from run to run.
+    ``schedule.json`` holds the benign entry and ``[{"frame": 96, "id": "K01", "parameters": {...}, ...}, ...]``; the
+    configuration, when there is one, holds the benign configuration and more parameters for each entry: those that
+    differ from run to run.
     """
 
     def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        plan = json.loads((Path(__file__).parent / SCHEDULE).read_text(encoding="utf-8"))
+        told = json.loads((Path(__file__).parent / SCHEDULE).read_text(encoding="utf-8"))
+        given: dict[str, Any] = (
+            codec.decode_any(setup.config) if setup.config else {"config": b"", "means": None}
+        )
+        module, _, name = told["entry"].partition(":")
+        self._benign: Any = getattr(importlib.import_module(module), name)(
+            setup._replace(config=given["config"])
+        )
         self._plan: dict[int, list[dict[str, Any]]] = {}
-        means = json.loads(setup.config) if setup.config else [{} for _ in plan]
-        for entry, more in zip(plan, means, strict=True):
+        means = given["means"] or [{} for _ in told["plan"]]
+        for entry, more in zip(told["plan"], means, strict=True):
             entry["parameters"] = more | entry.get("parameters", {})
             self._plan.setdefault(int(entry["frame"]), []).append(entry)
         self._captured: list[footholds.Captured] = []
@@ -47,7 +52,7 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
             self._found = footholds.find(window)
         self._found.window = window
         self._overhear(window, self._found)
-        super().window(window)
+        self._benign.window(window)
         window._emit = self._honest_emit
         for entry in self._plan.pop(window.frame, ()):
             self._strike(entry, self._found)
@@ -69,7 +74,9 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
 
         window._emit = emit
         self._honest_emit = honest
-        if found.hello is not None and any(card.name == "settings" for card in found.hello.ports):
+        if found.hello is not None and any(
+            card.name == "settings" and not card.is_output for card in found.hello.ports
+        ):
             sample = window.latest("settings")
             if sample is not None:
                 self._settings = sample.value
@@ -78,7 +85,7 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
 
     def _held_back(self, frame: int, found: footholds.Foothold) -> frozenset[int]:
         """Ports whose honest message this frame's attack replaces with its own."""
-        names = {registry.REPLACES.get(str(entry["id"])) for entry in self._plan.get(frame, ())}
+        names = {entry["replaces"] for entry in self._plan.get(frame, ())}
         cards = found.hello.ports if found.hello else ()
         return frozenset(card.number for card in cards if card.is_output and card.name in names)
 
@@ -86,7 +93,8 @@ class CompromisedTransfer(_Benign):  # type: ignore[misc]  # the benign class is
         attack_id = str(entry["id"])
         footholds.say(attack_id, found.window.frame)
         try:
-            report = registry.attack(attack_id)(found, dict(entry.get("parameters", {})))
+            attack = importlib.import_module(f"faults.attacks.{entry['module']}").ATTACK
+            report = attack.inject(found, dict(entry["parameters"]))
         except Exception as error:  # a failed attack must not end the partition: the next one is due later
             report = {"error": f"{type(error).__name__}: {error}"}
         footholds.say(attack_id, found.window.frame, report)

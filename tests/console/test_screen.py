@@ -12,7 +12,7 @@ from rich.console import Console
 from console import plot, telling
 from console.scene import STORY_RUNS, Scene, Subject, WallsSeen, degraded_label
 from console.screen import is_big_enough, screen
-from faults import catalogue
+from faults import attack_files
 from ipc_schemas import links
 from monitor.design import Event
 from monitor.loader import load_design
@@ -84,7 +84,7 @@ def note(kind: str, text: str = "", frame: int = 96, **facts: str | float | list
 
 def test_an_attack_is_told_in_plain_words() -> None:
     (line,) = telling.lines_of(note("log", "ATTACK K01 begin frame=96"))
-    assert (line.kind, line.attack_id, line.text) == ("attack", "K01", catalogue.PLAIN["K01"])
+    assert (line.kind, line.attack_id, line.text) == ("attack", "K01", attack_files.built()["K01"].plain)
 
 
 def test_the_wall_that_stopped_it_is_named() -> None:

@@ -14,9 +14,9 @@ from evidence.noninterference import Comparison, Difference
 from evidence.stopping import Stopping
 from evidence.story import Outcome, Story, Trial
 from faults import catalogue
-from faults.catalogue import Injection
-from faults.detectors import Effect, LogLine, Observations
+from faults.attack import Effect, Injection
 from faults.experiment import Run
+from faults.seen import LogLine, Observations
 from ipc_schemas import links
 from monitor import journal
 from world.bench import Plan, Record

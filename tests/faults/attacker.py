@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any, cast
 
-from faults.attacks import registry
+from faults import attack_files
 from faults.implant.foothold import Foothold
 from ipc_schemas.insulin_pump import TherapySettings
 
@@ -38,7 +38,9 @@ def main() -> None:
     known = json.loads(settings)
     foothold = Foothold(cast(Any, Door(int(frame))))
     foothold.settings = TherapySettings(at_min=0, **known) if known else None
-    report = registry.attack(attack_id)(foothold, json.loads(parameters))
+    inject = attack_files.built()[attack_id].inject
+    assert inject is not None
+    report = inject(foothold, json.loads(parameters))
     print(json.dumps({"report": report}, default=str), flush=True)
     sys.stdin.readline()
 

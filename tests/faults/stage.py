@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from faults.catalogue import Injection
-from faults.detectors import Observations
+from faults.attack import Injection
+from faults.seen import Observations
 from faults.watcher import Watcher
 
 _HERE = Path(__file__).parent

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from faults import catalogue, detectors, image
-from faults.attacks.registry import BUILT
-from faults.catalogue import Injection, Means, UnknownAttack
+from faults import attack_files, catalogue, image, means
+from faults.attack import Injection
+from faults.catalogue import UnknownAttack
+from faults.means import Means
 from monitor.design import Action, Event
 from monitor.loader import load_design
 from sandbox import walls
 
+BUILT = attack_files.built()
 _ROOT = Path(__file__).parent.parent.parent
 MEANS = Means(
     run_pid=42,
@@ -31,16 +33,18 @@ MEANS = Means(
 
 def test_every_built_attack_has_a_row_a_sentence_and_a_detector() -> None:
     built = {row.id for row in catalogue.rows().values() if row.built}
-    assert built == BUILT == set(catalogue.PLAIN) == set(detectors.DETECTORS)
-    assert len(built) >= 16
-    assert all(catalogue.rows()[attack_id].plain for attack_id in built)
+    assert built == set(BUILT)
+    assert len(built) >= 26
+    assert all(attack.plain.endswith(".") and attack.effect.__doc__ for attack in BUILT.values())
+    assert all(set(attack.walls) <= walls.ALL and attack.walls for attack in BUILT.values())
+    assert all(set(attack.needs) <= set(means.GIVES) for attack in BUILT.values())
     assert all(not row.plain for row in catalogue.rows().values() if not row.built)
 
 
 def test_the_demonstration_covers_every_family_it_must() -> None:
     must = {"C06", "C08", "C05", "C14", "C15", "C03", "K01", "K02", "K03", "K23", "K16", "K25"}
     assert must <= set(catalogue.DEMO_ORDER)
-    assert set(catalogue.DEMO_ORDER) <= BUILT
+    assert set(catalogue.DEMO_ORDER) <= set(BUILT)
     assert len(set(catalogue.DEMO_ORDER)) == len(catalogue.DEMO_ORDER)
 
 
@@ -55,7 +59,7 @@ def test_the_day_begins_with_memory_and_ends_with_what_outlives_the_kill() -> No
 def test_the_restart_budget_lets_every_attack_have_its_turn() -> None:
     transfer = load_design(_ROOT / "designs" / "insulin_pump", walls.ALL).partition("transfer")
     assert transfer.health[Event.FORBIDDEN_SYSCALL] is Action.RESTART
-    frames = [one.frame for one in catalogue.default_schedule() if one.attack_id in catalogue.COSTS_A_RESTART]
+    frames = [one.frame for one in catalogue.default_schedule() if BUILT[one.attack_id].costs_a_restart]
     budget = transfer.restart
     for frame in frames:
         within = [other for other in frames if frame - budget.within_frames < other <= frame]
@@ -84,7 +88,7 @@ def test_attacks_get_the_means_they_need_and_keep_what_the_schedule_says() -> No
     plan = [Injection(1, attack_id) for attack_id in sorted(BUILT)] + [
         Injection(2, "K03", {"signal": "stop"})
     ]
-    equipped = catalogue.equip(plan, MEANS)
+    equipped = means.equip(plan, MEANS, BUILT)
     by_id = {one.attack_id: one.parameters for one in equipped if one.frame == 1}
     for attack_id in ("K01", "K02", "K03", "K21"):
         assert by_id[attack_id]["run_pid"] == 42
@@ -101,7 +105,7 @@ def test_an_attack_covers_its_frames_and_no_others() -> None:
 
 def test_an_image_that_already_has_such_a_file_is_refused() -> None:
     with pytest.raises(image.ImageClash):
-        image.compromised({"schedule.json": b""}, [])
+        image.compromised({"schedule.json": b""}, [], "main:Transfer")
 
 
 _LIFE = """
@@ -113,7 +117,7 @@ import implant_main
 assert "faults" in sys.modules and sys.modules["faults"].__file__.startswith(IMAGE)
 card = wire.PortCard(11, "activity", True, True, 0, "ActivityHint")
 ports = Ports(wire.Hello(2, 0, 300_000, (card,)), insulin_pump)
-life = implant_main.CompromisedTransfer(Setup("transfer", b"", 300_000))
+life = implant_main.Compromised(Setup("transfer", b"", 300_000))
 for frame in range(5):
     sent = []
     life.window(Window(ports, wire.WindowOpen(frame, ()), lambda port, payload: sent.append(payload)))
@@ -133,7 +137,7 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         Injection(2, "C15", {}),  # without its parameters it fails, and must not take the partition with it
         Injection(3, "C06", {}),  # takes the place of the honest hint; its other ports are not there
     ]
-    image.write(tmp_path / "app", image.compromised({"main.py": _BENIGN.encode()}, schedule))
+    image.write(tmp_path / "app", image.compromised({"main.py": _BENIGN.encode()}, schedule, "main:Transfer"))
     lib = tmp_path / "lib"
     lib.mkdir()
     (lib / "ipc_schemas").symlink_to(_ROOT / "ipc_schemas")

@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 
-from faults import detectors
-from faults.attacks import headers, payloads
-from faults.catalogue import Injection
-from faults.collector import Received
-from faults.detectors import Admitted, Emission, Life, LogLine, Missed, Observations
-from faults.watcher import Peaks, Survivor
+from faults import attack_files, detectors
+from faults.attack import Injection
+from faults.attacks import c07_parser_differential as c07
+from faults.implant import messages
+from faults.seen import (
+    Admitted,
+    Emission,
+    Life,
+    LogLine,
+    Missed,
+    Observations,
+    Peaks,
+    Received,
+    Survivor,
+    first_difference,
+)
 from ipc_schemas import codec
 from ipc_schemas.insulin_pump import ActivityHint, TherapySettings
 
@@ -49,10 +59,10 @@ DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
 STEADY = (_settings(84, 3.0), _dose(95), _dose(96), _dose(97), _settings(98, 3.0))
 DIFFERENT = (*STEADY[:3], _dose(97, b"\x02"), STEADY[4])
 OVERWRITTEN = (*STEADY[:4], _settings(98, 35.0))
-FORGED = codec.encode(headers.forged_reading(480))
-DOSE = codec.encode(headers.forged_command(480))
+FORGED = codec.encode(messages.forged_reading(480))
+DOSE = codec.encode(messages.forged_command(480))
 NAN = codec.encode({"at_min": 480, "steps_per_min": math.nan})
-AMBIGUOUS = codec.encode(ActivityHint(480, payloads.AMBIGUOUS_STEPS))
+AMBIGUOUS = codec.encode(ActivityHint(480, c07.AMBIGUOUS_STEPS))
 EGRESS = b"EGRESS K23 frame=96 tcp\n"
 CANARY = b"CANARY" + b"-" + bytes(range(25))
 
@@ -166,12 +176,12 @@ def test_a_detector_tells_effect_from_no_effect(
 
 
 def test_each_detector_is_shown_both_ways() -> None:
-    for attack_id in detectors.DETECTORS:
+    for attack_id in attack_files.built():
         shown = {succeeded for other, _, succeeded in CASES if other == attack_id}
         assert {True, False} <= shown, attack_id
 
 
-@pytest.mark.parametrize("attack_id", sorted(detectors.DETECTORS))
+@pytest.mark.parametrize("attack_id", sorted(attack_files.built()))
 def test_no_detector_makes_a_claim_when_nobody_looked(attack_id: str) -> None:
     effect = detectors.detect(attack_id, Observations(()), _injection(attack_id))
     assert effect.succeeded is None
@@ -199,7 +209,7 @@ def test_an_attack_that_its_interlock_held_back_did_not_run() -> None:
 
 
 def test_the_first_difference_of_two_outputs_is_found() -> None:
-    assert detectors.first_difference(STEADY, STEADY) is None
-    assert detectors.first_difference(STEADY, DIFFERENT) == (97, "therapy.pump_command")
-    assert detectors.first_difference(STEADY, STEADY[:2]) == (96, "therapy.pump_command")
-    assert detectors.first_difference(STEADY[:2], STEADY) == (96, "therapy.pump_command")
+    assert first_difference(STEADY, STEADY) is None
+    assert first_difference(STEADY, DIFFERENT) == (97, "therapy.pump_command")
+    assert first_difference(STEADY, STEADY[:2]) == (96, "therapy.pump_command")
+    assert first_difference(STEADY[:2], STEADY) == (96, "therapy.pump_command")

@@ -12,7 +12,25 @@ from typing import Any
 import pytest
 import zmq
 
-from faults.attacks import headers, payloads, registry, stream
+from faults import attack_files
+from faults.attacks import (
+    c01_malformed_oversized as c01,
+)
+from faults.attacks import (
+    c05_valid_flood as c05,
+)
+from faults.attacks import (
+    c07_parser_differential as c07,
+)
+from faults.attacks import (
+    c14_replay_reorder_stale as c14,
+)
+from faults.attacks import (
+    c15_spoofed_sender as c15,
+)
+from faults.attacks import (
+    c18_wrong_state_direction as c18,
+)
 from faults.implant import foothold as footholds
 from faults.implant.foothold import Captured, Foothold
 from ipc_schemas import codec, insulin_pump, wire
@@ -117,7 +135,9 @@ def test_a_raw_message_keeps_the_honest_ones_in_line(stage: Stage) -> None:
 def test_a_payload_attack_is_refused_for_what_it_carries(
     stage: Stage, attack_id: str, reasons: set[str]
 ) -> None:
-    report = registry.attack(attack_id)(stage.foothold, {})
+    inject = attack_files.built()[attack_id].inject
+    assert inject is not None
+    report = inject(stage.foothold, {})
     got = stage.received()
     assert len(got) == report["sent"]
     assert {_refusal(header.port, payload) for header, payload in got} == reasons
@@ -129,17 +149,17 @@ def test_a_payload_attack_is_refused_for_what_it_carries(
 
 
 def test_c07_has_a_reading_that_a_loose_reader_accepts(stage: Stage) -> None:
-    payloads.parser_differential(stage.foothold, {})
+    c07.inject(stage.foothold, {})
     read = [codec.Codec(TYPES[header.port]).decode_loosely(payload) for header, payload in stage.received()]
     hint, request = read
     assert isinstance(hint, insulin_pump.ActivityHint)
     assert isinstance(request, insulin_pump.TargetRequest)
-    assert hint.steps_per_min == payloads.AMBIGUOUS_STEPS
-    assert request.counter == payloads.AMBIGUOUS_COUNTERS[1]
+    assert hint.steps_per_min == c07.AMBIGUOUS_STEPS
+    assert request.counter == c07.AMBIGUOUS_COUNTERS[1]
 
 
 def test_c05_sends_nothing_but_valid_messages(stage: Stage) -> None:
-    payloads.valid_flood(stage.foothold, {"count": 30})
+    c05.inject(stage.foothold, {"count": 30})
     got = stage.received()
     assert len(got) == 30
     assert {_refusal(header.port, payload) for header, payload in got} == {""}
@@ -148,13 +168,13 @@ def test_c05_sends_nothing_but_valid_messages(stage: Stage) -> None:
 def test_c14_sends_old_messages_once_more(stage: Stage) -> None:
     old = Captured(wire.Header(2, UPLOAD, 7, 90, 4), b"old")
     stage.foothold.captured = [old, Captured(wire.Header(2, UPLOAD, 7, FRAME, 5), b"of this frame")]
-    headers.replay(stage.foothold, {})
+    c14.inject(stage.foothold, {})
     assert stage.received() == [(old.header, b"old"), (old.header._replace(frame=FRAME), b"old")]
 
 
 def test_c15_claims_to_be_the_world_and_therapy(stage: Stage) -> None:
     known = {"world_cgm_port": 1, "therapy_pump_command_port": 7, "therapy_number": 1}
-    headers.spoofed_sender(stage.foothold, known)
+    c15.inject(stage.foothold, known)
     (first, reading), (second, command) = stage.received()
     assert (first.source, first.port) == (wire.WORLD, 1)
     assert codec.Codec(insulin_pump.CgmReading).decode(reading).glucose_mg_dl == 400.0
@@ -163,13 +183,13 @@ def test_c15_claims_to_be_the_world_and_therapy(stage: Stage) -> None:
 
 
 def test_c18_sends_a_dose_to_ports_that_are_not_its_own(stage: Stage) -> None:
-    headers.wrong_direction(stage.foothold, {"therapy_pump_command_port": 7, "world_pump_command_port": 21})
+    c18.inject(stage.foothold, {"therapy_pump_command_port": 7, "world_pump_command_port": 21})
     got = stage.received()
     assert [(header.source, header.port) for header, _ in got] == [(2, 7), (2, 21), (2, STATUS)]
 
 
 def test_c01_is_larger_than_any_port_allows(stage: Stage) -> None:
-    stream.oversized(stage.foothold, {"hold_s": 0})
+    c01.inject(stage.foothold, {"hold_s": 0})
     ((_, payload),) = stage.received()
     assert len(payload) > 10 * max(BYTES_MAX.values())
 
@@ -216,25 +236,18 @@ def _peer_growth_kb(folder: Path, attacker: str) -> int:
 def test_c03_inflates_its_peer_past_every_message_limit(tmp_path: Path) -> None:
     attacker = """
 import json, sys, time, zmq
-from faults.attacks import stream
+from faults.attacks import c03_unterminated_multipart as c03
 own = zmq.Context().socket(zmq.PAIR)
 own.linger = 0
 own.connect(sys.argv[1])
 own.send(b"hello")
 time.sleep(0.2)
-report = stream.unterminated_multipart(None, {"bytes": SIZE, "leave": False})
+report = c03.inject(None, {"bytes": SIZE, "leave": False})
 print(json.dumps(report))
 """
     grown = _peer_growth_kb(tmp_path, attacker.replace("SIZE", "4_000_000"))
     usual = _peer_growth_kb(tmp_path, attacker.replace("SIZE", "0"))
     assert grown > usual + 80_000, (grown, usual)
-
-
-def test_every_built_attack_is_a_function() -> None:
-    for attack_id in registry.BUILT:
-        assert callable(registry.attack(attack_id))
-    with pytest.raises(KeyError):
-        registry.attack("C02")
 
 
 def test_a_foothold_without_a_socket_does_not_send() -> None:

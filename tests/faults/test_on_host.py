@@ -14,7 +14,7 @@ import pytest
 
 from faults import detectors
 from faults.collector import Collector
-from faults.detectors import Life, Observations
+from faults.seen import Life, Observations
 from faults.watcher import Watcher
 from tests.faults import stage
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from faults.attacks.memory import OVERDOSE
+from faults.attacks.k01_ptrace_class import OVERDOSE
 from tests.faults import stage
 
 CANARY = b"CANARY" + b"-" + b"0123456789abcdefghijklmno"

@@ -158,17 +158,22 @@ def confined_reaching_out(everything: list[Source]) -> list[str]:
     return complaints
 
 
+_ATTACK_FILE = re.compile(r"[a-z]\d{2}_[a-z0-9_]+\.py")
+
+
 def dead(everything: list[Source], other_texts: Mapping[Path, str]) -> list[str]:
     """Modules that no other code imports and no other file names. Documentation does not count.
 
     A module is named where its dotted name or its path stands; beside it, where ``module:function`` does (a
     register); a module of an image where ``module:Class`` does (an entry point), or its bare file name; and a program
-    where a neighbour has its file name in quotes.
+    where a neighbour has its file name in quotes. Attack files are found by their names, and offer an ``ATTACK``.
     """
     spoken = {p: t for p, t in other_texts.items() if p.suffix != ".md" and p.name != "pyproject.toml"}
     complaints = []
     for s in everything:
         if s.path.stem.startswith(("__", "test_", "conftest")) or s.room == "run_device.py":
+            continue
+        if s.path.parent.name == "attacks" and _ATTACK_FILE.fullmatch(s.path.name):
             continue
         is_imported = any(_imports(other, s) for other in everything if other.path != s.path)
         if not is_imported and not any(_names(p, t, s) for p, t in spoken.items() if p != s.path):

@@ -1,23 +1,21 @@
-"""Attacks on therapy's process as a whole: end it, stop it, starve it."""
+"""K03: end the therapy program, or stop it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-import warnings
 
-from faults.implant import victim
-from faults.implant.foothold import Foothold, Parameters, Report
+from faults.attack import Attack, OneOf, Parameters, Report
+from faults.effects import died_or_stopped
+from faults.implant import bodies, victim
+from faults.implant.foothold import Foothold
 
 STOP_S_MAX = 2.0
 
 
-def signal_victim(_foothold: Foothold, parameters: Parameters) -> Report:
-    """K03: SIGKILL to therapy, or SIGSTOP for ``seconds`` (1.5).
-
-    ``signal`` ("kill"), ``run_pid`` (required).
-    """
+def inject(_foothold: Foothold, parameters: Parameters) -> Report:
+    """SIGKILL to therapy, or SIGSTOP for ``seconds`` (1.5). ``signal`` ("kill"), ``run_pid`` (required)."""
     search = victim.find(str(parameters.get("victim", "therapy")), int(parameters.get("run_pid", 0)))
     if not search.pids:
         os.kill(os.getpid(), 0)  # harmless, and enough to trip a filter
@@ -38,9 +36,7 @@ def signal_victim(_foothold: Foothold, parameters: Parameters) -> Report:
 def _continue_later(pids: tuple[int, ...], seconds: float) -> None:
     """SIGCONT after ``seconds``, from a child, so that frames go on; from here if it cannot fork."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            child = os.fork()
+        child = bodies.fork()
     except OSError:
         child = -1
     if child > 0:
@@ -55,17 +51,13 @@ def _continue_later(pids: tuple[int, ...], seconds: float) -> None:
         os._exit(0)
 
 
-def renice_victim(_foothold: Foothold, parameters: Parameters) -> Report:
-    """K21: the lowest priority for therapy, so that it misses its windows. ``run_pid`` (required)."""
-    search = victim.find(str(parameters.get("victim", "therapy")), int(parameters.get("run_pid", 0)))
-    if not search.pids:
-        return victim.not_found(search)
-    report: Report = {"victims": len(search.pids), "reniced": 0, "errors": []}
-    for pid in search.pids:
-        try:
-            os.setpriority(os.PRIO_PROCESS, pid, 19)
-            report["reniced"] += 1
-        except OSError as error:
-            report["errors"].append(str(error))
-    time.sleep(min(float(parameters.get("hold_s", 0.1)), 1.0))
-    return report
+ATTACK = Attack(
+    "K03",
+    "It tries to kill the therapy program outright.",
+    died_or_stopped,
+    inject,
+    parameters={"signal": OneOf(("stop", "kill"))},
+    needs=("victim",),
+    costs_a_restart=True,
+    walls=("pidns", "procfs", "uid", "seccomp", "landlock"),
+)

@@ -1,0 +1,125 @@
+"""What the harness saw of a run, put into the shapes that detectors ask; and what of the secrets came out."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from evidence import noninterference
+from faults import seen
+from faults.attack import ATTACKED
+from faults.experiment import Run
+from monitor import journal
+from monitor.loader import load_schemas
+
+
+def emitted(run: Run, partitions: frozenset[str]) -> tuple[noninterference.Emission, ...]:
+    """The messages that these partitions got admitted, in order; none without a journal."""
+    return noninterference.emissions(run.reading, partitions) if run.reading else ()
+
+
+def canaries(run: Run) -> tuple[bytes, ...]:
+    """The secrets planted in this run's critical partitions: whatever in their configurations bears the mark."""
+    found: list[bytes] = []
+    for config in run.world.configs().values():
+        found += re.findall(rb"CANARY-[0-9a-zA-Z]{8,64}", config)
+    return tuple(found)
+
+
+def leaks(run: Run) -> tuple[str, ...]:
+    """Canaries in anything that the attacker could send, write or keep, as sentences."""
+    found: list[str] = []
+    for canary in canaries(run):
+        sent = emitted(run, noninterference.others(run.design))
+        logged = run.record.of_kind("log")
+        trusted = noninterference.critical(run.design)
+        found += [f"in a message on {e.port} in frame {e.frame}" for e in sent if canary in e.payload]
+        found += [f"in what arrived over {r.door}" for r in run.received if canary in r.data]
+        found += [
+            f"in the log of {n.partition} in frame {n.frame}"
+            for n in logged
+            if n.partition not in trusted and canary.decode() in n.text
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = ATTACKED) -> seen.Observations:
+    """What the detectors are given, as far as it concerns the partition ``attacker``."""
+    critical = noninterference.critical(run.design)
+    others = noninterference.others(run.design)
+    return seen.Observations(
+        log_lines=tuple(seen.LogLine(n.frame, n.partition, n.text) for n in run.record.of_kind("log")),
+        admitted=_admitted(run, others) if run.reading else None,
+        therapy_outputs=_as_emissions(run, critical),
+        reference_outputs=_as_emissions(reference, critical),
+        reference_is_replay=is_replay,
+        true_glucose_mg_dl=run.world.truth().glucose_mg_dl if hasattr(run.world, "truth") else None,
+        received=run.received,
+        peaks=run.peaks,
+        frame_seconds=run.frame_seconds,
+        shared_files=run.shared_files,
+        survivors=run.survivors,
+        lives=_lives(run),
+        missed=_missed(run),
+        canaries=canaries(run),
+        struck=frozenset(run.struck),
+        attacker=attacker,
+        gate_label=f"gate-{attacker}",
+        message_types=_message_types(run, attacker),
+    )
+
+
+def _message_types(run: Run, attacker: str) -> dict[str, type[msgspec.Struct]]:
+    """The message types of the attacker's output ports, by full name."""
+    schemas = load_schemas(run.design)
+    return {
+        port.full_name: getattr(schemas, port.message)
+        for port in run.design.ports
+        if port.is_output and port.partition == attacker
+    }
+
+
+def _as_emissions(run: Run, partitions: frozenset[str]) -> tuple[seen.Emission, ...] | None:
+    return tuple(seen.Emission(*e) for e in emitted(run, partitions)) if run.reading else None
+
+
+def _admitted(run: Run, partitions: frozenset[str]) -> tuple[seen.Admitted, ...]:
+    """The admitted messages as the channel's owner is to blame for them, whatever port they came out of."""
+    grouped: dict[tuple[int, str], list[bytes]] = {}
+    for emission in emitted(run, partitions):
+        grouped.setdefault((emission.frame, emission.port), []).append(emission.payload)
+    return tuple(
+        seen.Admitted(frame, port.partition(".")[0], port, tuple(payloads))
+        for (frame, port), payloads in grouped.items()
+    )
+
+
+def _frames(run: Run) -> list[journal.Frame]:
+    return [entry for entry in run.reading.entries if isinstance(entry, journal.Frame)] if run.reading else []
+
+
+def _lives(run: Run) -> tuple[seen.Life, ...]:
+    """From the journal, which loses nothing; the notes to the console may."""
+    found: list[seen.Life] = []
+    started: dict[str, tuple[int, int]] = {}
+    reasons = {(f.frame, r.partition): r.reason for f in _frames(run) for r in f.rulings}
+    for frame in _frames(run):
+        for life in frame.lives:
+            if life.what == "up":
+                started[life.partition] = (life.epoch, frame.frame)
+            elif life.partition in started:
+                epoch, began = started.pop(life.partition)
+                reason = f"{life.what}: {reasons.get((frame.frame, life.partition), '')}"
+                found.append(seen.Life(life.partition, epoch, began, frame.frame, reason))
+    found += [seen.Life(name, epoch, began, None, "") for name, (epoch, began) in started.items()]
+    return tuple(found)
+
+
+def _missed(run: Run) -> tuple[seen.Missed, ...]:
+    return tuple(
+        seen.Missed(frame.frame, ruling.partition)
+        for frame in _frames(run)
+        for ruling in frame.rulings
+        if ruling.event == "window_overrun"
+    )

@@ -1,0 +1,106 @@
+"""Detectors that several attacks share. Each looks at what happened, none at what the attacker was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from faults.attack import CannotTell, Detect, Effect, Injection
+from faults.seen import Observations, bound
+from ipc_schemas import codec
+
+#: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
+#: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
+#: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
+GATE_RSS_BYTES_MAX = 168 << 20
+PARTITION_RSS_BYTES_MAX = 392 << 20
+
+
+def in_mb(size: float) -> str:
+    """``size`` bytes in words."""
+    return f"{size / 1e6:.0f} MB"
+
+
+def gate_memory(seen: Observations, injection: Injection, otherwise: str) -> Effect:
+    """Whether the process that reads the attacker's bytes grew beyond its means; if not, ``otherwise`` opens."""
+    limit = bound(injection, "gate_rss_bytes_max", GATE_RSS_BYTES_MAX)
+    peak = max(peak.rss_bytes_max for peak in seen.peaks_of(injection, seen.gate_label))
+    if peak > limit:
+        return Effect(True, f"The reader's memory grew to {in_mb(peak)}, above {in_mb(limit)}.")
+    return Effect(False, f"{otherwise}; the reader's memory peaked at {in_mb(peak)}, within {in_mb(limit)}.")
+
+
+def admitted_although(reason: str, what: str) -> Detect:
+    """A detector of admitted messages that a strict reader refuses for ``reason``."""
+
+    def detector(seen: Observations, injection: Injection) -> Effect:
+        """Such a message was admitted."""
+        guilty = [
+            one for one, payload in seen.payloads(injection) if seen.refusal(one.port, payload) == reason
+        ]
+        if guilty:
+            return Effect(
+                True, f"{len(guilty)} {what} went through to {guilty[0].port} in frame {guilty[0].frame}."
+            )
+        return Effect(False, f"No {what} went through.")
+
+    return detector
+
+
+def forged(seen: Observations, injection: Injection, payloads: Mapping[bytes, str]) -> Effect | None:
+    """Whether one of these very payloads was admitted, whoever it was put down to."""
+    for one in seen.admitted_in(injection):
+        for payload in one.payloads:
+            if payload in payloads:
+                what = payloads[payload]
+                return Effect(
+                    True, f"{what} went through to {one.port} in frame {one.frame}, as if from {one.source}."
+                )
+    return None
+
+
+def minute_of(injection: Injection) -> int:
+    """The minute that the attack wrote into its forgeries, by its frame."""
+    return int(injection.frame * bound(injection, "frame_minutes", 5))
+
+
+def anything(payload: bytes) -> object:
+    """Whatever MessagePack value the bytes hold; ``None`` when they hold none."""
+    try:
+        value: object = codec.decode_any(payload)
+    except Exception:  # hostile bytes make a decoder raise anything
+        return None
+    return value
+
+
+def got_out(attack_id: str) -> Detect:
+    """A detector of messages at the attacker's server."""
+
+    def detector(seen: Observations, injection: Injection) -> Effect:
+        """The mark of this attack and frame arrived."""
+        if seen.received is None:
+            raise CannotTell("no attacker's server was listening")
+        mark = f"EGRESS {attack_id} frame={injection.frame} ".encode()
+        doors = sorted({one.door for one in seen.received if mark in one.data})
+        if doors:
+            return Effect(True, f"Its message arrived at the attacker's server by {' and '.join(doors)}.")
+        return Effect(False, "Nothing arrived at the attacker's server.")
+
+    return detector
+
+
+def died_or_stopped(seen: Observations, injection: Injection) -> Effect:
+    """Whether the victim lost a life or a window, or was stopped, in the attack's frames."""
+    deaths = seen.ended(injection, seen.victim)
+    if deaths:
+        return Effect(
+            True, f"{seen.victim} lost a life in frame {deaths[0].ended_frame} ({deaths[0].reason})."
+        )
+    missed = seen.missed_by(injection, seen.victim)
+    if missed:
+        return Effect(
+            True, f"{seen.victim} missed {len(missed)} windows, the first in frame {missed[0].frame}."
+        )
+    for (label, frame), peak in (seen.peaks or {}).items():
+        if label == seen.victim and injection.covers(frame) and peak.was_stopped:
+            return Effect(True, f"{seen.victim} was stopped in frame {frame}.")
+    return Effect(False, f"{seen.victim} lived on and missed no window.")

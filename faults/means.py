@@ -1,0 +1,78 @@
+"""What only the harness knows, and an attack needs: the attacker's server, the run's processes, names for this run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from faults.attack import Attack, Injection, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Of one run.
+
+    ``run_pid`` is the root of the run's processes, as the host's procfs counts; no attack touches a process
+    that does not descend from it. ``ports`` gives port numbers by full name, ``partitions`` their numbers by
+    name. ``token`` (at most 8 characters) is new for each run; names of processes and files left by attacks
+    begin with it. ``hints_max`` is how many messages a frame the attacked port may carry.
+    """
+
+    run_pid: int
+    token: str
+    ports: Mapping[str, int]
+    partitions: Mapping[str, int]
+    collector_tcp_port: int
+    collector_udp_port: int
+    abstract_name: str
+    deadline_unix_s: float
+    victim: str = "therapy"
+    hints_max: int = 8
+
+
+def token_of(means: Means, attack_id: str) -> str:
+    """The name of this attack's files and processes: 15 characters at most, as the kernel demands."""
+    return f"{means.token[:8]}-{attack_id}"
+
+
+def _ports(means: Means, _attack_id: str) -> dict[str, Value]:
+    return {
+        "world_cgm_port": means.ports["world.cgm"],
+        "world_pump_command_port": means.ports["world.pump_command"],
+        "therapy_pump_command_port": means.ports["therapy.pump_command"],
+        "therapy_number": means.partitions["therapy"],
+    }
+
+
+def _collector(means: Means, _attack_id: str) -> dict[str, Value]:
+    return {
+        "collector_tcp_port": means.collector_tcp_port,
+        "collector_udp_port": means.collector_udp_port,
+    }
+
+
+#: What an attack may name in ``Attack.needs``, and the parameters it gets for it.
+GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
+    "victim": lambda means, _: {"run_pid": means.run_pid, "victim": means.victim},
+    "ports": _ports,
+    "collector": _collector,
+    "abstract_name": lambda means, _: {"abstract_name": means.abstract_name},
+    "token": lambda means, attack_id: {"token": token_of(means, attack_id)},
+    "deadline": lambda means, _: {"deadline_unix_s": means.deadline_unix_s},
+    "contract": lambda means, _: {"messages_per_frame_max": means.hints_max},
+}
+
+
+def equip(schedule: Iterable[Injection], means: Means, attacks: Mapping[str, Attack]) -> list[Injection]:
+    """Give each attack the parameters that only the harness knows; what the schedule says already stays."""
+    return [
+        replace(one, parameters=_given(attacks[one.attack_id], means) | dict(one.parameters))
+        for one in schedule
+    ]
+
+
+def _given(attack: Attack, means: Means) -> dict[str, Value]:
+    given: dict[str, Value] = {}
+    for need in attack.needs:
+        given |= GIVES[need](means, attack.id)
+    return given
