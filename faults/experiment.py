@@ -25,6 +25,7 @@ from monitor.design import Design
 from monitor.loader import load_design
 from sandbox import walls
 from world.bench import Bench, Plan, Record, load_world, run_folder
+from world.nursery import Nursery
 
 #: What an attack may leave alive ends by itself this long after the run began.
 SURVIVAL_S = 60.0
@@ -72,30 +73,42 @@ class Ears:
 
 
 def run(
-    plan: Plan, schedule: Sequence[Injection] = (), ears: Ears | None = None, keep: Path | None = None
+    plan: Plan,
+    schedule: Sequence[Injection] = (),
+    ears: Ears | None = None,
+    keep: Path | None = None,
+    nursery: Nursery | None = None,
 ) -> Run:
     """Run a plan; with a schedule, in the hands of an attacker who holds ``ATTACKED``.
 
-    ``keep`` is where a copy of the journal goes. Raises ``BenchError`` and ``DesignError``.
+    ``keep`` is where a copy of the journal goes; with a ``nursery`` the monitor comes from there.
+    Raises ``BenchError`` and ``DesignError``.
     """
     ears = ears or Ears()
     design = load_design(plan.design, walls.ALL)
     with run_folder(keep) as folder:
         if not schedule:
-            with Bench() as bench:
+            with Bench(nursery) as bench:
                 record = bench.run(plan, folder, ears.on_note, ears.on_frame)
             return _read(Run(design, record, None), folder)
-        return _attacked(design, plan, schedule, ears, folder)
+        return _attacked(design, plan, schedule, ears, folder, nursery)
 
 
-def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: Ears, folder: Path) -> Run:
+def _attacked(
+    design: Design,
+    plan: Plan,
+    schedule: Sequence[Injection],
+    ears: Ears,
+    folder: Path,
+    nursery: Nursery | None,
+) -> Run:
     token = "bx" + secrets.token_hex(3)
     now = _Now()
     names = {p.name: p.name for p in design.partitions} | {
         f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
     }
     struck: dict[tuple[str, int], Report] = {}
-    with Collector() as collector, Bench() as bench:
+    with Collector() as collector, Bench(nursery) as bench:
         equipped = _equip(design, schedule, collector, bench.monitor.pid, token)
         with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
 

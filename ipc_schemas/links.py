@@ -18,6 +18,16 @@ Blob = Annotated[bytes, _Meta(max_length=1 << 24)]
 Names = Annotated[tuple[Name, ...], _Meta(max_length=128)]
 
 
+#: All that the template, and whatever is forked from it, finds in its environment.
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "LC_ALL": "C.UTF-8",
+}
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of the shapes on a link: positional, immutable, nothing unknown."""
 

@@ -60,15 +60,27 @@ class Speaker:
 
 def main() -> int:
     """Run one device from power-on to power-off."""
-    linux.set_name("bh-monitor")
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    prepare()
     launcher = Launcher()
-    speaker = Speaker(control)
     try:
         host = passport.probe()  # while the template loads its libraries
+        return stand_by(socket.socket(fileno=int(sys.argv[1])), launcher, host)
+    finally:
+        launcher.close()
+
+
+def prepare() -> None:
+    """Take the monitor's name, and end in order when asked to before anything was switched on."""
+    linux.set_name("bh-monitor")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def stand_by(control: socket.socket, launcher: Launcher, host: passport.Passport) -> int:
+    """Wait for one order on ``control`` and carry it out. Returns the exit status. The launcher stays the caller's."""
+    control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    speaker = Speaker(control)
+    try:
         request, descriptors, _, _ = socket.recv_fds(control, 16, 1)
         if not request or not descriptors:
             return 0
@@ -84,8 +96,6 @@ def main() -> int:
     ) as error:  # a console that cannot be heard or an order that no rule foresaw: refuse in a sentence
         speaker.tell(0, "refused", "", f"the monitor failed before the boot: {type(error).__name__}: {error}")
         return 2
-    finally:
-        launcher.close()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

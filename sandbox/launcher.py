@@ -108,27 +108,31 @@ def _is_pidfd_of(descriptor: int, sign: links.LifeSign) -> bool:
     )
 
 
+class _Forked:
+    """A child that was forked, not started: as much of ``subprocess.Popen`` as the launcher uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        os.waitpid(self.pid, 0)
+
+
 class Launcher:
     """Owns the template process."""
 
-    def __init__(self) -> None:
-        """Start the template; returns at once. The calling process becomes a child subreaper."""
+    def __init__(self, *, is_warm: bool = False) -> None:
+        """Start the template; returns at once. The calling process becomes a child subreaper.
+
+        ``is_warm`` says that this process has itself done ``template.warm_up`` and holds no secret yet: then the
+        template is forked from it. Else it is a new interpreter.
+        """
         linux.adopt_orphans()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "MALLOC_ARENA_MAX": "1",
-            "LC_ALL": "C.UTF-8",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-m", "sandbox.template", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            cwd=_ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
+        self._process: subprocess.Popen[bytes] | _Forked = _fork(theirs) if is_warm else _start(theirs)
         theirs.close()
         self._control = ours
         self._is_ready = False
@@ -172,6 +176,25 @@ class Launcher:
         self._control.close()
         self._process.kill()
         self._process.wait()
+
+
+def _start(control: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-s", "-m", "sandbox.template", str(control.fileno())],
+        pass_fds=(control.fileno(),),
+        cwd=_ROOT,
+        env=links.ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _fork(control: socket.socket) -> _Forked:
+    from sandbox import template  # here only: it loads what a monitor by itself does not need
+
+    pid = os.fork()
+    if pid == 0:
+        template.become(control)
+    return _Forked(pid)
 
 
 def reap(pidfd: int) -> os.waitid_result | None:

@@ -16,6 +16,7 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from ipc_schemas import codec, links
 from sandbox import cgroups, linux, namespaces, stub
@@ -119,9 +120,31 @@ def main() -> None:
     linux.set_name("bh-template")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
+    warm_up()
+    _serve(control)
+
+
+def warm_up() -> None:
+    """Load what every confined process needs, once, before the first fork."""
     stub.warm_up()
     gc.collect()
     gc.freeze()
+
+
+def become(control: socket.socket) -> NoReturn:
+    """Be the template in a process just forked from one that is warm, has one thread and holds no secret."""
+    linux.die_with_parent()
+    linux.set_name("bh-template")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    linux.close_descriptors_except((0, 1, 2, control.fileno()))
+    try:
+        _serve(control)
+    finally:
+        os._exit(0)
+
+
+def _serve(control: socket.socket) -> None:
     with suppress(OSError):  # a monitor that is gone already shows in the first order that does not come
         control.send(b"ready")
     Template(control).serve()

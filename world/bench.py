@@ -30,6 +30,7 @@ from monitor.design import Design, DesignError
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world import leftovers
+from world.nursery import Nursery
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
@@ -118,21 +119,30 @@ def load_world(design: Design, seed: int, patient: int) -> Any:
         ) from None
 
 
-class Bench:
-    """A monitor on standby, with its template loaded; ``run`` switches a device on. Use as a context manager."""
+class MonitorProcess(Protocol):
+    """As much of a process as the bench needs; ``subprocess.Popen`` has it."""
 
-    def __init__(self) -> None:
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status. Raises ``subprocess.TimeoutExpired``."""
+
+    def kill(self) -> None:
+        """SIGKILL, if it lives."""
+
+
+class Bench:
+    """A monitor on standby, with its template loaded; ``run`` switches a device on. Use as a context manager.
+
+    With a ``nursery`` the monitor is forked from there, otherwise it is a new process.
+    """
+
+    def __init__(self, nursery: Nursery | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self.control = ours
-        self.monitor = subprocess.Popen(
-            [sys.executable, "-s", "-m", "monitor", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            cwd=_ROOT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self.monitor: MonitorProcess = _start(theirs) if nursery is None else nursery.monitor(theirs)
         theirs.close()
 
     def __enter__(self) -> Bench:
@@ -206,6 +216,16 @@ class Bench:
         session.drain_notes()
         record.wall_s = time.monotonic() - started_s
         return record
+
+
+def _start(control: socket.socket) -> MonitorProcess:
+    return subprocess.Popen(
+        [sys.executable, "-s", "-m", "monitor", str(control.fileno())],
+        pass_fds=(control.fileno(),),
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 class _Session:
@@ -291,6 +311,8 @@ class _Session:
         self._finish()
 
     def _wait_for_boot(self) -> None:
+        if self._is_over and self._record.of_kind("end"):
+            return  # it could not be brought up, and its last note says why
         if self._is_over:
             status = self._bench.wait_for_end()
             raise BenchError(

@@ -1,0 +1,108 @@
+"""Many runs, one warm start: asks a nursery process for a monitor where a new process would be started.
+
+A monitor from the nursery is a fork of a process that holds the monitor's modules and what is known of the host, and
+nothing of any run. Each is a session of its own, as a new process would be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ipc_schemas import links
+
+_ROOT = Path(__file__).resolve().parent.parent
+READY_S_MAX = 60.0
+_ANSWER_BYTES = 16
+
+
+class NurseryGone(Exception):
+    """The nursery does not answer; the sentence says so."""
+
+
+class Nursery:
+    """A context manager. One caller at a time."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-m", "monitor.nursery", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            cwd=_ROOT,
+            env=links.ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._control.settimeout(READY_S_MAX)
+
+    @property
+    def pid(self) -> int:
+        """The nursery's own process id."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and with it every monitor that it made."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+    def monitor(self, control: socket.socket) -> Nursling:
+        """A new monitor on standby at the other end of ``control``. Raises ``NurseryGone``."""
+        reader, writer = os.pipe()
+        try:
+            socket.send_fds(self._control, [b"monitor"], [control.fileno(), writer])
+            answer, descriptors, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES, 1)
+        except OSError as error:
+            os.close(reader)
+            raise NurseryGone(f"the nursery does not answer: {error}") from None
+        finally:
+            os.close(writer)
+        if not answer:
+            os.close(reader)
+            raise NurseryGone("the nursery has ended")
+        return Nursling(int(answer), descriptors[0], reader)
+
+
+class Nursling:
+    """A monitor that the nursery made: as much of ``subprocess.Popen`` as the bench needs."""
+
+    def __init__(self, pid: int, pidfd: int, status: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._pidfd = pidfd
+        self._status = status
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status. Raises ``subprocess.TimeoutExpired``."""
+        if self.returncode is not None:
+            return self.returncode
+        if not select.select([self._status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("monitor", timeout or 0.0)
+        told = os.read(self._status, _ANSWER_BYTES)
+        # An empty answer: the nursery was killed, and with it all that it had made.
+        self.returncode = int(told) if told else -signal.SIGKILL
+        os.close(self._status)
+        os.close(self._pidfd)
+        return self.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, if it lives."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
