@@ -291,6 +291,8 @@ class _Session:
         self._finish()
 
     def _wait_for_boot(self) -> None:
+        if self._is_over and self._record.of_kind("end"):
+            return  # it could not be brought up, and its last note says why
         if self._is_over:
             status = self._bench.wait_for_end()
             raise BenchError(
