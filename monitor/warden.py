@@ -369,9 +369,7 @@ class Warden:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(
-            f"{cgroups.PREFIX}{os.getpid()}-{name}", wanted, memory, limits.processes_max + 2, 1.0
-        )
+        return cgroups.Group(cgroups.title(name), wanted, memory, limits.processes_max + 2, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()

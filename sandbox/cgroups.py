@@ -18,7 +18,7 @@ from pathlib import Path
 
 #: Wall -> controller, for both versions.
 CONTROLLERS = {"memcg": "memory", "pidscg": "pids", "cpucg": "cpu"}
-PREFIX = "bulkhead-"
+PREFIX = "bulkhead_"
 #: Where the processes of a delegated version 2 group move to, so that the group can hand controllers down.
 HOST_LEAF = "bulkhead-host"
 _CPU_PERIOD_US = 100_000
@@ -27,7 +27,7 @@ _CPU_QUOTA_US_MIN = 1_000
 _REMOVE_TIMEOUT_S = 1.0
 _OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 #: A group of ours, with the id of the process that made it.
-_OURS = re.compile(r"\Abulkhead-(\d+)-")
+_OURS = re.compile(r"\Abulkhead_(\d+)_(\d+)_")
 
 
 class NoHome(OSError):
@@ -159,6 +159,20 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
+
+
+def title(name: str) -> str:
+    """What a group of this process is called: process ids mean something in their own PID namespace only."""
+    return f"{PREFIX}{_pid_namespace()}_{os.getpid()}_{name}"
+
+
+def _pid_namespace() -> int:
+    """Which PID namespace this process and the procfs it sees are in; 0 when the two are not the same."""
+    try:
+        is_ours = os.readlink("/proc/self") == str(os.getpid())
+        return os.stat("/proc/self/ns/pid").st_ino if is_ours else 0
+    except OSError:
+        return 0
 
 
 class Group:
@@ -304,16 +318,17 @@ def join(procs_files: tuple[str, ...]) -> None:
 
 
 def sweep() -> int:
-    """Remove the empty groups of processes that are gone, as a killed monitor leaves them.
+    """Remove the empty groups of processes of this PID namespace that are gone, as a killed monitor leaves them.
 
-    Returns how many.
+    Another namespace's may be alive and not have joined theirs yet. Returns how many.
     """
-    removed = 0
+    removed, here = 0, _pid_namespace()
     homes = {each.own for each in hierarchies()} | {each.own.parent for each in hierarchies()}
     for folder in homes | {each.point for each in hierarchies()}:
-        for path in folder.glob(f"{PREFIX}*-*"):
+        for path in folder.glob(f"{PREFIX}*"):
             match = _OURS.match(path.name)
             # A group that still has members cannot be removed, whoever made it.
-            if match and not os.path.exists(f"/proc/{match[1]}"):
+            is_here = match is not None and here != 0 and int(match[1]) == here
+            if match and is_here and not os.path.exists(f"/proc/{match[2]}"):
                 removed += _remove_folder(path)
     return removed

@@ -202,7 +202,7 @@ def grouped(report: Report, _outside: Outside) -> None:
     made: dict[str, cgroups.Group] = {}
     for wall in cgroups.CONTROLLERS:
         try:
-            made[wall] = cgroups.Group(f"bulkhead-{os.getpid()}-trial", frozenset({wall}), 64 * _MIB, 1, 0.5)
+            made[wall] = cgroups.Group(cgroups.title("trial"), frozenset({wall}), 64 * _MIB, 1, 0.5)
         except OSError as error:
             report.say(wall, False, words_of(error))
     try:

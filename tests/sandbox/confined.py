@@ -205,7 +205,7 @@ def _group(name: str, up: frozenset[str], limits: Limits) -> cgroups.Group | Non
     wanted = up & frozenset(cgroups.CONTROLLERS)
     if not wanted:
         return None
-    title = f"bulkhead-{os.getpid()}-{name}"
+    title = cgroups.title(name)
     return cgroups.Group(title, wanted, limits.group_memory_bytes, limits.processes, limits.cpu_share)
 
 

@@ -93,7 +93,7 @@ def test_a_real_version_2_tree_hands_down_after_the_move() -> None:
     if not controllers:
         pytest.skip("the version 2 hierarchy carries no controller")
     cgroups._hand_down(tree.point, controllers[0])
-    group = tree.point / f"{cgroups.PREFIX}{os.getpid()}-v2"
+    group = tree.point / cgroups.title("v2")
     group.mkdir()
     read_end, write_end = os.pipe()
     child = os.fork()

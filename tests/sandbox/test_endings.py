@@ -17,6 +17,8 @@ from sandbox import cgroups
 from tests.sandbox.confined import IS_ROOT, Yard, yard
 from tests.support.walls import require_wall
 
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
 pytestmark = pytest.mark.walls
 _DEADLINE_S = 10.0
 
@@ -125,13 +127,13 @@ def test_with_the_monitor_killed_every_process_dies() -> None:
 
 
 def _groups_of(pid: int) -> list[Path]:
-    return [path for each in cgroups.hierarchies() for path in each.own.glob(f"{cgroups.PREFIX}{pid}-*")]
+    return [path for each in cgroups.hierarchies() for path in each.own.glob(f"{cgroups.PREFIX}*_{pid}_*")]
 
 
 @pytest.mark.root
 def test_groups_of_the_living_are_not_swept() -> None:
     require_wall("pidscg")
-    group = cgroups.Group(f"{cgroups.PREFIX}{os.getpid()}-kept", frozenset({"pidscg"}), 1 << 26, 4, 1.0)
+    group = cgroups.Group(cgroups.title("kept"), frozenset({"pidscg"}), 1 << 26, 4, 1.0)
     try:
         cgroups.sweep()
         assert _groups_of(os.getpid())
@@ -141,11 +143,21 @@ def test_groups_of_the_living_are_not_swept() -> None:
 
 
 @pytest.mark.root
+def test_groups_of_the_living_are_not_swept_from_another_pid_namespace() -> None:
+    require_wall("pidscg")
+    group = cgroups.Group(cgroups.title("far"), frozenset({"pidscg"}), 1 << 26, 4, 1.0)
+    try:
+        sweep = [sys.executable, "-c", "from sandbox import cgroups; cgroups.sweep()"]
+        subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", *sweep], cwd=_ROOT, check=True)
+        assert _groups_of(os.getpid())
+    finally:
+        assert group.remove()
+
+
+@pytest.mark.root
 def test_removing_a_group_kills_what_is_left_in_it() -> None:
     require_wall("pidscg", "memcg")
-    group = cgroups.Group(
-        f"{cgroups.PREFIX}{os.getpid()}-left", frozenset({"pidscg", "memcg"}), 1 << 26, 4, 1.0
-    )
+    group = cgroups.Group(cgroups.title("left"), frozenset({"pidscg", "memcg"}), 1 << 26, 4, 1.0)
     with subprocess.Popen(["sleep", "60"]) as child:
         for file in group.joined_by:
             Path(file).write_text(str(child.pid))

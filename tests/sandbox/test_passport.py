@@ -58,7 +58,7 @@ def test_the_probe_leaves_nothing_behind() -> None:
 import os, pathlib
 from sandbox import cgroups, passport
 def look():
-    groups = [str(p) for each in cgroups.hierarchies() for p in each.own.glob(f"bulkhead-{os.getpid()}*")]
+    groups = [str(p) for each in cgroups.hierarchies() for p in each.own.glob(f"bulkhead_*_{os.getpid()}_*")]
     mounts = pathlib.Path("/proc/self/mounts").read_text()
     return os.uname().nodename, sorted(os.listdir("/proc/self/fd")), groups, mounts
 before = look()

@@ -362,8 +362,8 @@ def groups_of(monitors: set[int]) -> set[str]:
             folders.add(cgroups.find_home(controller).folder)
         except cgroups.NoHome:
             continue  # where none can be made, none can be left
-    found = (path for folder in folders for path in folder.glob(f"{cgroups.PREFIX}*-*"))
-    return {str(path) for path in found if int(path.name.split("-")[1]) in monitors}
+    found = (path for folder in folders for path in folder.glob(f"{cgroups.PREFIX}*"))
+    return {str(path) for path in found if int(path.name.split("_")[2]) in monitors}
 
 
 def wait_until(condition: Any, timeout_s: float) -> bool:

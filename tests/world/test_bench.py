@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.console import commands
+from tests.support.walls import require_wall
 from world import bench
 from world.bench import Bench, BenchError, Plan, run_folder
 
@@ -46,3 +47,21 @@ def test_schemas_that_hang_or_end_the_monitor_end_the_run_in_a_sentence(
     while any(commands.started(pid) == born for pid, born in seen) and time.monotonic() < until_s:
         time.sleep(0.01)
     assert [pid for pid, born in seen if commands.started(pid) == born] == []
+
+
+@pytest.mark.walls
+def test_a_device_whose_gates_cannot_start_ends_with_the_monitors_own_reason(tmp_path: Path) -> None:
+    require_wall("mntns")
+    design = Path(shutil.copytree(THERMOSTAT, tmp_path / "incubator"))
+    schemas = design / "schemas.py"
+    only_there = (
+        "import enum\nimport os\nif os.path.isdir('/image'):\n    raise RuntimeError('not in here')\n"
+    )
+    schemas.write_text(schemas.read_text().replace("import enum\n", only_there, 1))
+    with run_folder() as folder, Bench() as standby:
+        record = standby.run(Plan(design, 3), folder)
+    assert record.exit_status == 1
+    assert (
+        "world could not be started: gate-world: it died before it was ready"
+        in record.of_kind("end")[-1].text
+    )
