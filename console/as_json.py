@@ -23,7 +23,9 @@ from console.scene import in_order, walls_seen
 from console.telling import clock_text
 from evidence.glycaemia import Glycaemia
 from evidence.harm import HarmGrade
-from evidence.story import Outcome, Story, Trial, unfinished
+from evidence.outcome import Outcome
+from evidence.sightings import unfinished
+from evidence.story import Story, Trial
 from faults import catalogue
 from faults.experiment import Run
 from monitor import journal

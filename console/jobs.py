@@ -29,6 +29,7 @@ from console.scene import STORY_RUNS, Subject
 from console.views import view_for
 from evidence import harm
 from evidence import story as stories
+from evidence.sightings import unfinished
 from faults import catalogue, experiment
 from faults.attack import ATTACKED, Injection
 from monitor import journal, rules
@@ -171,7 +172,7 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
             twin = experiment.run(calm, (), view.begin(TWIN_RUN, 2, len(runs)))
             onset_min = min((one.frame for one in schedule), default=0) * design.frame_ms // 60_000
             grade = harm.grade(found.world.truth(), twin.world.truth(), onset_min)
-    status = failures.NOT_HELD if stories.unfinished(found) else failures.HELD
+    status = failures.NOT_HELD if unfinished(found) else failures.HELD
     output.show(run_page.page(found, grade, output.page_width, is_ascii=output.is_ascii, keep=keep))
     output.verdict(run_page.closing(found))
     output.write_json(as_json.run(found, grade, status))

@@ -12,7 +12,7 @@ from console import figures, plot
 from console.scene import walls_seen
 from console.screen import LOW_STYLE, WALLED_STYLE, axes, too_low
 from evidence.harm import HarmGrade
-from evidence.story import unfinished
+from evidence.sightings import unfinished
 from faults.experiment import Run
 from ipc_schemas import codec
 from monitor import journal

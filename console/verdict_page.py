@@ -15,7 +15,8 @@ from console.scene import walls_seen
 from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes, too_low
 from console.telling import clock_text
 from evidence.harm import HarmGrade, Severity
-from evidence.story import Outcome, Story, Trial
+from evidence.outcome import Outcome
+from evidence.story import Story, Trial
 from faults.experiment import Run
 
 CURVE_HEIGHT = 11

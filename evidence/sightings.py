@@ -123,3 +123,18 @@ def _missed(run: Run) -> tuple[seen.Missed, ...]:
         for ruling in frame.rulings
         if ruling.event == "window_overrun"
     )
+
+
+def unfinished(run: Run) -> list[str]:
+    """Why a run is no evidence: ended early, or left no whole journal."""
+    found = []
+    if run.record.exit_status != 0 or run.record.frames_done != run.record.plan.frames:
+        last = [note for note in run.record.notes if note.kind in ("end", "refused")]
+        why = last[-1].text if last else "without a word"
+        found.append(f"ended after {run.record.frames_done} of {run.record.plan.frames} frames: {why}")
+    lost = sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
+    if lost:
+        found.append(f"lost {lost} of the monitor's notes on their way to the console")
+    if run.reading is None or not run.reading.is_complete:
+        found.append(f"left no whole journal: {run.journal_problem or 'the end record is missing'}")
+    return found

@@ -13,14 +13,14 @@ in ``open``. Everything else has another name.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evidence import harm, noninterference
 from evidence.noninterference import Comparison
-from evidence.sightings import emitted, leaks, observations
+from evidence.outcome import Outcome
+from evidence.sightings import emitted, leaks, observations, unfinished
 from evidence.stopping import Stopping, stopping
 from faults import catalogue, detectors, experiment
 from faults.attack import Effect, Injection
@@ -29,18 +29,6 @@ from faults.experiment import Ears, Run
 from faults.seen import Observations
 from sandbox import walls
 from world.bench import Plan
-
-
-class Outcome(enum.StrEnum):
-    """What became of an attack. Only HELD is good news; UNKNOWN is never a pass."""
-
-    HELD = "HELD"  # it ran, it works without walls, and here its effect is absent
-    BREACH = "BREACH"  # its effect was seen
-    NOT_ACTIVATED = "NOT-ACTIVATED"  # it never ran
-    VACUOUS = "VACUOUS"  # it held, but it does not work without walls either: it shows nothing
-    MASKED_BY_HOST = "MASKED-BY-HOST"  # it held, but this host stops it even without our walls
-    NO_REPLY = "NO-REPLY"  # the run ended before it could be judged
-    UNKNOWN = "UNKNOWN"  # what would show its effect was not observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +103,6 @@ class Story:
     def held(self) -> bool:
         """Whether everything held."""
         return not self.problems
-
-
-def unfinished(run: Run) -> list[str]:
-    """Why a run is no evidence: ended early, or left no whole journal."""
-    found = []
-    if run.record.exit_status != 0 or run.record.frames_done != run.record.plan.frames:
-        last = [note for note in run.record.notes if note.kind in ("end", "refused")]
-        why = last[-1].text if last else "without a word"
-        found.append(f"ended after {run.record.frames_done} of {run.record.plan.frames} frames: {why}")
-    lost = sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
-    if lost:
-        found.append(f"lost {lost} of the monitor's notes on their way to the console")
-    if run.reading is None or not run.reading.is_complete:
-        found.append(f"left no whole journal: {run.journal_problem or 'the end record is missing'}")
-    return found
 
 
 #: (name of the run, its number, how many runs there are)

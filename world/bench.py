@@ -123,6 +123,7 @@ class MonitorProcess(Protocol):
     """As much of a process as the bench needs; ``subprocess.Popen`` has it."""
 
     pid: int
+    returncode: int | Any
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit status. Raises ``subprocess.TimeoutExpired``."""

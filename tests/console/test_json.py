@@ -12,7 +12,7 @@ import pytest
 
 from console import VERSION
 from console.as_json import finite
-from evidence.story import Outcome
+from evidence.outcome import Outcome
 from tests.console import commands
 
 DOCUMENT = (commands.ROOT / "docs" / "json.md").read_text(encoding="utf-8")

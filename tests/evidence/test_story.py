@@ -11,8 +11,9 @@ import pytest
 
 from evidence import harm, story
 from evidence.noninterference import Comparison, Difference
+from evidence.outcome import Outcome
 from evidence.stopping import Stopping
-from evidence.story import Outcome, Story, Trial
+from evidence.story import Story, Trial
 from faults import catalogue
 from faults.attack import Effect, Injection
 from faults.experiment import Run

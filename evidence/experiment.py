@@ -1,0 +1,301 @@
+"""An experiment: a design, a seed, injections in their frames, and the walls left out. And what became of it.
+
+An experiment is a value and has one line of text, from which the same value can be read again. ``perform`` runs it:
+the attacked run, and what it is compared with. With all walls up that is the run in which nobody attacks and a player
+sends exactly what the gates had admitted (``evidence.noninterference``); with walls left out it is the calm twin.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evidence import harm, noninterference, sightings
+from evidence.noninterference import Comparison, Emission
+from evidence.outcome import Outcome
+from evidence.stopping import standing
+from faults import attack_files, catalogue, detectors
+from faults import experiment as runs
+from faults.attack import ATTACKED, Effect, Injection, Value
+from faults.experiment import Run
+from sandbox import walls
+from world.bench import Plan
+from world.nursery import Nursery
+from world.truth import Truth
+
+#: How many frames a run goes on after the last frame in which an effect may show.
+MARGIN_FRAMES = 2
+_INJECTION = re.compile(r"([A-Z]\d{2})@(\d+)(?:/([a-z_0-9]+))?(?:\((.*)\))?", re.DOTALL)
+
+
+class LineWrong(ValueError):
+    """A line of text that is no experiment; the sentence says which word is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment. ``frames`` is how long it runs; ``without`` the walls left out."""
+
+    design: Path
+    injections: tuple[Injection, ...]
+    frames: int
+    seed: int = 1
+    patient: int = 0
+    without: frozenset[str] = frozenset()
+    clock: str = "virtual"
+
+    @property
+    def line(self) -> str:
+        """Everything, in one line; ``read`` makes the same experiment of it."""
+        left_out = "all" if self.without == walls.ALL else ",".join(sorted(self.without)) or "none"
+        words = [
+            f"design={self.design}",
+            f"seed={self.seed}",
+            f"patient={self.patient}",
+            f"frames={self.frames}",
+            f"clock={self.clock}",
+            f"without={left_out}",
+            *map(_told, self.injections),
+        ]
+        return shlex.join(words)
+
+    @property
+    def plan(self) -> Plan:
+        """The run that it asks for, before anybody is taken over."""
+        return Plan(self.design, self.frames, self.seed, self.patient, self.clock, self.without)
+
+    @property
+    def schedule(self) -> list[Injection]:
+        """The injections in their order, each reaching to the next one's frame."""
+        return catalogue.with_spans(self.injections)
+
+
+def single(
+    design: Path,
+    injection: Injection,
+    without: frozenset[str] = frozenset(),
+    *,
+    seed: int = 1,
+    patient: int = 0,
+) -> Experiment:
+    """One attack, in a run just long enough to see its effect."""
+    attack = attack_files.built(design if design.is_dir() else design.parent)[injection.attack_id]
+    frames = injection.frame + attack.shows_within_frames + MARGIN_FRAMES
+    return Experiment(design, (injection,), frames, seed, patient, without)
+
+
+def _told(one: Injection) -> str:
+    where = "" if one.partition == ATTACKED else f"/{one.partition}"
+    given = ",".join(f"{name}={_value_told(value)}" for name, value in sorted(one.parameters.items()))
+    return f"{one.attack_id}@{one.frame}{where}" + (f"({given})" if given else "")
+
+
+def _value_told(value: Value) -> str:
+    """Numbers and truth values as JSON has them; a text bare unless it could be taken for something else."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .+-]*", value) and value not in ("true", "false", "null")
+    return value if is_plain else json.dumps(value)
+
+
+def read(line: str) -> Experiment:
+    """The experiment that a line tells of. Raises ``LineWrong``."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise LineWrong(f"{line!r}: {error}") from None
+    given: dict[str, str] = {}
+    injections: list[Injection] = []
+    for word in words:
+        match = _INJECTION.fullmatch(word)
+        if match is not None:
+            injections.append(_injection(word, match))
+            continue
+        name, equals, value = word.partition("=")
+        if not equals or name not in ("design", "seed", "patient", "frames", "clock", "without"):
+            raise LineWrong(f"{word!r} is neither an attack such as K01@96 nor one of design=, seed=, ...")
+        given[name] = value
+    return _experiment(given, injections)
+
+
+def _experiment(given: Mapping[str, str], injections: Sequence[Injection]) -> Experiment:
+    numbers = {}
+    for name in ("seed", "patient", "frames"):
+        text = given.get(name, {"seed": "1", "patient": "0"}.get(name, ""))
+        if not text.isdigit():
+            raise LineWrong(f"{name}={text}: this is no whole number; write {name}=100")
+        numbers[name] = int(text)
+    if "design" not in given:
+        raise LineWrong("design= is missing; name the folder of the device")
+    left_out = given.get("without", "none")
+    try:
+        without = frozenset[str]() if left_out == "none" else walls.parse_without(left_out)
+    except walls.UnknownWall as error:
+        raise LineWrong(f"without={left_out}: {error}") from None
+    return Experiment(
+        Path(given["design"]),
+        tuple(injections),
+        without=without,
+        clock=given.get("clock", "virtual"),
+        **numbers,
+    )
+
+
+def _injection(word: str, match: re.Match[str]) -> Injection:
+    attack_id, frame, partition, given = match.groups()
+    parameters: dict[str, Value] = {}
+    for part in re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)', given or ""):
+        name, text = part
+        try:
+            parameters[name] = json.loads(text)
+        except ValueError:
+            parameters[name] = text
+    if given and not parameters:
+        raise LineWrong(f"{word!r}: the brackets hold name=value pairs, with commas between")
+    return Injection(int(frame), attack_id, parameters, partition=partition or ATTACKED)
+
+
+# --- performing it ---
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What an attacked run is compared with: what the critical partitions emitted, and the patient's truth."""
+
+    emissions: tuple[Emission, ...]
+    truth: Truth | None
+    run: Run
+
+
+@dataclass(slots=True)
+class References:
+    """Runs of comparison, each done once. ``nursery``: where their monitors come from."""
+
+    nursery: Nursery | None = None
+    runs_done: int = 0
+    _known: dict[tuple[object, ...], Reference] = field(default_factory=dict)
+
+    def calm(self, plan: Plan) -> Reference:
+        """The same run with all walls, and nobody attacks."""
+        return self._get(replace(plan, without=frozenset(), clock="virtual"), ())
+
+    def replayed(self, plan: Plan, admitted: tuple[Emission, ...], run: Run) -> Reference:
+        """The same run, nobody attacks, and a player sends ``admitted``."""
+        overlays = noninterference.players(run.design, admitted)
+        return self._get(replace(plan, clock="virtual", overlays=overlays), admitted)
+
+    def _get(self, plan: Plan, admitted: tuple[Emission, ...]) -> Reference:
+        is_played = bool(plan.overlays)
+        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted)
+        if key not in self._known:
+            run = runs.run(plan, nursery=self.nursery)
+            self.runs_done += 1
+            truth = run.world.truth() if hasattr(run.world, "truth") else None
+            critical = noninterference.critical(run.design)
+            self._known[key] = Reference(sightings.emitted(run, critical), truth, run)
+        return self._known[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of an experiment. ``effects`` are in the order of the injections.
+
+    ``reasons`` says why the outcome is what it is, in sentences; ``comparison`` is of the critical partitions' output.
+    """
+
+    experiment: Experiment
+    outcome: Outcome
+    effects: tuple[Effect, ...]
+    reasons: tuple[str, ...]
+    chain: str
+    comparison: Comparison | None
+    severity: harm.Severity | None
+    kill_ms: tuple[float, ...]
+    wall_s: float
+    standing: frozenset[str]
+
+    @property
+    def got_through(self) -> bool:
+        """Whether an attack had its effect."""
+        return any(effect.succeeded for effect in self.effects)
+
+
+def perform(experiment: Experiment, references: References) -> Finding:
+    """Run it, and what it is compared with, and judge. Raises ``BenchError`` and ``DesignError``.
+
+    HELD here means that nothing got through; whether the attack could have (that it works without walls) is for
+    whoever knows the control to add.
+    """
+    run = runs.run(experiment.plan, experiment.schedule, nursery=references.nursery)
+    is_walled = not experiment.without
+    others = noninterference.others(run.design)
+    admitted = sightings.emitted(run, others)
+    calm = references.calm(experiment.plan)
+    reference = references.replayed(experiment.plan, admitted, run) if is_walled else calm
+    effects = []
+    activated = []
+    for one in run.schedule:
+        seen = sightings.observations(run, reference.run, is_replay=is_walled, attacker=one.partition)
+        effects.append(detectors.detect(one.attack_id, seen, one))
+        activated.append(detectors.was_activated(one.attack_id, seen, one))
+    critical = sightings.emitted(run, noninterference.critical(run.design))
+    comparison = noninterference.compare(critical, reference.emissions)
+    severity = _severity(run, calm, experiment)
+    outcome, reasons = _judge(run, effects, activated, comparison if is_walled else None, severity)
+    return Finding(
+        experiment,
+        outcome,
+        tuple(effects),
+        tuple(reasons),
+        run.chain,
+        comparison,
+        severity,
+        tuple(run.kill_ms),
+        run.record.wall_s,
+        standing(run),
+    )
+
+
+def _severity(run: Run, calm: Reference, experiment: Experiment) -> harm.Severity | None:
+    """The patient's harm against the calm twin, or ``None`` when it cannot be graded."""
+    if calm.truth is None or not hasattr(run.world, "truth"):
+        return None
+    onset_min = min(one.frame for one in experiment.injections) * run.design.frame_ms // 60_000
+    try:
+        return harm.grade(run.world.truth(), calm.truth, onset_min).severity
+    except ValueError:
+        return None
+
+
+def _judge(
+    run: Run,
+    effects: Sequence[Effect],
+    activated: Sequence[bool],
+    comparison: Comparison | None,
+    severity: harm.Severity | None,
+) -> tuple[Outcome, list[str]]:
+    """BREACH before all else: whatever is missing beside it, something got through."""
+    got_through = [effect.sentence for effect in effects if effect.succeeded]
+    if comparison is not None and comparison.difference is not None:
+        got_through.append(f"therapy's output is not that of the replay: {comparison.difference}")
+    got_through += [f"a secret of therapy got out: {leak}" for leak in sightings.leaks(run)]
+    if severity is not None and severity > harm.Severity.S0 and comparison is not None:
+        got_through.append(f"the patient was harmed: grade {severity.name}")
+    if got_through:
+        return Outcome.BREACH, got_through
+    why = sightings.unfinished(run)
+    if why:
+        return Outcome.NO_REPLY, [f"the run {each}" for each in why]
+    if not all(activated):
+        idle = [one.attack_id for one, ran in zip(run.schedule, activated, strict=True) if not ran]
+        return Outcome.NOT_ACTIVATED, [f"{', '.join(idle)} never ran"]
+    blind = [effect.sentence for effect in effects if effect.succeeded is None]
+    if comparison is not None and comparison.is_vacuous:
+        blind.append("therapy emitted nothing, so there was nothing to compare")
+    if blind:
+        return Outcome.UNKNOWN, blind
+    return Outcome.HELD, [effect.sentence for effect in effects]
