@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from console import VERSION, as_json, failures, jobs, options
+from console import VERSION, ablation_job, as_json, failures, jobs, options
 from console.failures import Refused
 from console.output import Output
 
@@ -57,6 +57,12 @@ Examples:
 \b
 A chain alone shows that nothing was changed by accident, or by someone who did not chain it anew.
 """
+_ABLATE_EPILOG = """\b
+Examples:
+  run_device.py ablate K01 C07
+  run_device.py ablate --html walls.html --resume walls.jsonl
+"""
+
 _SHOW_EPILOG = """\b
 Examples:
   run_device.py journal show runs/today/attacked.bhj --frames 96-98
@@ -129,6 +135,29 @@ def attack(**given: Any) -> int:
     Without an ID: list the catalogue.
     """
     return _do(jobs.attack, given)
+
+
+@cli.command(epilog=_ABLATE_EPILOG)
+@click.argument("attacks", nargs=-1, metavar="[ID]...")
+@options.common
+@click.option(
+    "--patient", type=click.IntRange(0, 1_000_000), default=0, help="Who of the cohort.", hidden=True
+)
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the picture, too."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=None, help="Devices at a time.  [default: one a core]"
+)
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep what is found in FILE; what is there already is not searched again.",
+)
+def ablate(**given: Any) -> int:
+    """Find which smallest sets of walls must fall before each attack gets through. Without an ID: all of them."""
+    return _do(ablation_job.ablate, given)
 
 
 @cli.command(epilog=_CHECK_EPILOG)

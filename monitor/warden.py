@@ -36,7 +36,7 @@ GATE_LIMITS = Limits(
     log_bytes_per_frame_max=4096,
 )
 #: The budget of a window while the ``window`` wall is off.
-NO_BUDGET_MS = 60_000
+NO_BUDGET_MS = 10_000
 _HANDSHAKE_BYTES = 256
 _PIPE_BYTES = 1 << 16
 

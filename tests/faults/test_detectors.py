@@ -142,7 +142,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K16", {"peaks": _peaks()}, False),
     ("K17", {"peaks": _peaks(rss_bytes_max=400 << 20)}, True),
     ("K17", {"peaks": _peaks(rss_bytes_max=380 << 20)}, False),
-    ("K18", {"peaks": _peaks(held_bytes_max=300 << 20)}, True),
+    ("K18", {"peaks": _peaks(held_bytes_max=400 << 20)}, True),
     ("K18", {"peaks": _peaks()}, False),
     ("K18", {"peaks": _peaks(held_bytes_max=-1), "lives": ()}, None),
     ("K19", {"peaks": _peaks(fds_max=1_024), "shared_files": {}}, True),

@@ -1,0 +1,79 @@
+"""The verb ``ablate``: search the cut sets, show them, write them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from console import ablation_page, failures, jobs
+from console.failures import Refused
+from console.output import Output
+from evidence import matrix, matrix_html
+from evidence.ablation import Row
+from evidence.matrix import Matrix
+from faults import attack_files
+from faults.catalogue import UnknownAttack
+from sandbox import walls
+
+
+def ablate(output: Output, given: Mapping[str, Any]) -> int:
+    """Status 0 only if every attack held with all walls and all cut sets are known."""
+    design = jobs.attackable(given)
+    attacks = attack_files.built(design.folder)
+    wanted = tuple(dict.fromkeys(name.upper() for name in given["attacks"])) or tuple(attacks)
+    unknown = [name for name in wanted if name not in attacks]
+    if unknown:
+        raise UnknownAttack(f"no attack {unknown[0]} can be run; there are {', '.join(attacks)}")
+    html = given["html"]
+    if html is not None and not os.access(html.resolve().parent, os.W_OK):
+        raise Refused(f"--html {html}: cannot be written; name a file in a folder that can")
+    started_s = time.monotonic()
+
+    def on_row(row: Row, done: int) -> None:
+        share = done / len(wanted)
+        left_s = (time.monotonic() - started_s) * (1.0 - share) / share
+        output.show(ablation_page.progress(row, done, len(wanted), left_s))
+
+    workers = given["workers"] or os.cpu_count() or 1
+    found = matrix.search(design, Path(given["design"]), wanted, workers, on_row, keep=given["resume"])
+    output.show(ablation_page.page(found))
+    if html is not None:
+        html.write_text(matrix_html.page(found), encoding="utf-8")
+        output.show(f"picture: {html}")
+    output.verdict(ablation_page.closing(found))
+    status = failures.NOT_HELD if found.problems else failures.HELD
+    output.write_json(as_json(found, status))
+    return status
+
+
+def as_json(found: Matrix, status: int) -> dict[str, Any]:
+    """The object that ``docs/json.md`` describes."""
+    return {
+        "format": 2,
+        "verb": "ablate",
+        "exit_status": status,
+        "design": found.design.name,
+        "design_digest": found.design.digest,
+        "walls": [name for name in walls.WALLS if name in found.available],
+        "attacks": [
+            {
+                "id": row.attack_id,
+                "outcome": row.outcome.value,
+                "reason": row.reason,
+                "cut_sets": [
+                    {"walls": [name for name in walls.WALLS if name in cut.walls], "line": cut.line}
+                    for cut in row.cuts
+                ],
+                "is_complete": row.is_complete,
+                "experiments": row.questions,
+                "doubts": list(row.doubts),
+            }
+            for row in found.rows
+        ],
+        "walls_that_carry_nothing": list(found.idle),
+        "walls_that_stand_alone": {name: list(ids) for name, ids in found.alone.items()},
+        "problems": found.problems,
+    }

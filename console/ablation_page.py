@@ -1,0 +1,106 @@
+"""What ``ablate`` shows: which wall carries which attack, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule as Line
+from rich.text import Text
+
+from evidence.ablation import Row
+from evidence.matrix import Matrix
+from evidence.outcome import Outcome
+from faults import attack_files
+from sandbox import walls
+
+_STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
+
+
+def page(matrix: Matrix) -> Group:
+    """The matrix, the cut sets in words, and the walls that matter most and least."""
+    return Group(
+        Line("which walls carry what", align="left", style="dim"),
+        *_grid(matrix),
+        Text(),
+        Line("what must fall before it gets through", align="left", style="dim"),
+        *_cut_sets(matrix),
+        Text(),
+        Line("what follows", align="left", style="dim"),
+        *_conclusions(matrix),
+        Text(),
+        closing(matrix),
+    )
+
+
+def _grid(matrix: Matrix) -> Iterator[Text]:
+    """One line an attack, one column a wall that is in some cut set; the number is the smallest set's size."""
+    columns = [name for name in walls.WALLS if name in matrix.carriers]
+    height = max((len(name) for name in columns), default=0)
+    for level in range(height):
+        letters = (name.rjust(height)[level] for name in columns)
+        yield Text(" " * 5 + " ".join(letters), style="bold")
+    for row in matrix.rows:
+        line = Text(f"{row.attack_id:<5}", style="bold")
+        for name in columns:
+            size = matrix.size_with(row, name)
+            line.append(f"{size or '.'} ", _STYLES.get(size, "default" if size else "dim"))
+        line.append("" if row.outcome is Outcome.HELD else f" {row.outcome.value}", "bold yellow")
+        yield line
+    yield Text(
+        "1: this wall alone stops it; 2: it falls with one other; and so on. Dots: it does not matter here.",
+        style="dim",
+    )
+
+
+def _cut_sets(matrix: Matrix) -> Iterator[RenderableType]:
+    attacks = attack_files.built(matrix.design.folder)
+    for row in matrix.rows:
+        yield Text(f"{row.attack_id}  ", style="bold").append(attacks[row.attack_id].plain, "default")
+        if not row.cuts:
+            yield Text(f"     {row.outcome.value}: {row.reason}", style="yellow")
+        for cut in row.cuts:
+            yield Text(f"     without {in_order(cut.walls)}")
+        if row.cuts and not row.is_complete:
+            yield Text(
+                "     and perhaps other sets: the search was not sure of all of its answers", style="yellow"
+            )
+
+
+def in_order(some: frozenset[str]) -> str:
+    """``pidns, procfs and uid``."""
+    names = [name for name in walls.WALLS if name in some]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _conclusions(matrix: Matrix) -> Iterator[Text]:
+    for name, ids in matrix.alone.items():
+        line = Text(f"{name}  ", style="bold red").append("is all that stands against ", "default")
+        yield line.append(", ".join(ids), "bold")
+    if matrix.idle:
+        yield Text("carry nothing here: ", style="bold").append(
+            f"{', '.join(matrix.idle)} (no attack of these gets through because one of them is missing)",
+            "default",
+        )
+    for problem in matrix.problems:
+        yield Text(problem, style="yellow")
+
+
+def closing(matrix: Matrix) -> Text:
+    """One line: how many attacks, how many cut sets, and whether all of it is sure."""
+    held = [row for row in matrix.rows if row.outcome is Outcome.HELD]
+    cuts = sum(len(row.cuts) for row in held)
+    questions = sum(row.questions for row in matrix.rows)
+    style = "bold green" if not matrix.problems else "bold yellow"
+    return Text(
+        f"{len(held)} of {len(matrix.rows)} attacks held with all walls; {cuts} minimal cut sets, "
+        f"found in {questions} experiments",
+        style=style,
+    )
+
+
+def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:
+    """One line while it goes on."""
+    sets = "; ".join(in_order(cut.walls) for cut in row.cuts) or f"{row.outcome.value}: {row.reason}"
+    left = f", about {left_s:.0f} s left" if left_s is not None and done < total else ""
+    return Text(f"{done} of {total}{left}  {row.attack_id}: {sets}")

@@ -1,0 +1,205 @@
+"""Which walls carry what: minimal cut sets, found by asking the device.
+
+A *cut set* of an attack is a set of walls without which it gets through; it is minimal when each of its walls, put
+back alone, stops it. What is printed as a minimal cut set has been seen to let the attack through, and each set that
+lacks one of its walls has been seen not to. The search asks few questions: shrink one set by halves (QuickXplain:
+Junker, AAAI 2004), then look for others along a hitting-set tree (Reiter, Artificial Intelligence 32, 1987), which ends
+where the attack fails with only some walls up: then those walls alone suffice.
+
+The search believes that leaving out more walls never stops an attack, and asks once for each cut set whether that is
+so. Where an answer contradicts it, the row says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from evidence.outcome import Outcome
+from evidence.workers import Summary
+from sandbox import walls
+
+Ask = Callable[[frozenset[str]], Summary]
+#: More cut sets or questions than this, and the row says that there may be more.
+CUT_SETS_MAX = 12
+QUESTIONS_MAX = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A minimal cut set, and the line of the experiment in which the attack got through."""
+
+    walls: frozenset[str]
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one attack: its outcome with all walls, and its cut sets.
+
+    ``is_complete``: no other minimal cut set exists, if the search's belief holds. ``doubts`` are answers that nobody
+    could tell, or that contradict it, as sentences.
+    """
+
+    attack_id: str
+    outcome: Outcome
+    reason: str
+    cuts: tuple[Cut, ...] = ()
+    is_complete: bool = False
+    questions: int = 0
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def carriers(self) -> frozenset[str]:
+        """Walls that stand in at least one cut set."""
+        return frozenset[str]().union(*(cut.walls for cut in self.cuts))
+
+    @property
+    def single(self) -> str:
+        """The one wall on which it all depends, or nothing."""
+        alone = [next(iter(cut.walls)) for cut in self.cuts if len(cut.walls) == 1]
+        return alone[0] if len(alone) == 1 and len(self.cuts) == 1 else ""
+
+
+class _TooMany(Exception):
+    """The search has asked all that it may."""
+
+
+@dataclass(slots=True)
+class _Oracle:
+    """Asks the device, once for each set of walls that stands."""
+
+    ask: Ask
+    is_root: bool
+    questions: int = 0
+    answers: dict[frozenset[str], tuple[bool | None, Summary]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    def summary(self, without: frozenset[str]) -> Summary:
+        return self._answer(without)[1]
+
+    def gets_through(self, without: frozenset[str]) -> bool:
+        """Whether the attack has its effect without these walls. An answer that cannot be told is a doubt, and no."""
+        return bool(self._answer(without)[0])
+
+    def _answer(self, without: frozenset[str]) -> tuple[bool | None, Summary]:
+        up = walls.standing(without, is_root=self.is_root)
+        if up not in self.answers:
+            if self.questions >= QUESTIONS_MAX:
+                raise _TooMany
+            self.questions += 1
+            told = self.ask(without)
+            if told.got_through is None:  # once more: a sample may have been missed
+                self.questions += 1
+                told = self.ask(without)
+            if told.got_through is None:
+                self.doubts.append(f"without {_names(without)}: {told.outcome}: {'; '.join(told.reasons)}")
+            self.answers[up] = (told.got_through, told)
+        return self.answers[up]
+
+    def contradictions(self) -> list[str]:
+        """Pairs of answers in which fewer walls stopped what more walls let through."""
+        found = []
+        for more, (stopped, _) in self.answers.items():
+            for fewer, (through, _) in self.answers.items():
+                if more < fewer and stopped is False and through is True:
+                    found.append(
+                        f"it got through with {_names(fewer - more)} up and was stopped with less; "
+                        "its cut sets may be wrong"
+                    )
+        return found
+
+
+def _names(some: frozenset[str]) -> str:
+    return ", ".join(name for name in walls.WALLS if name in some) or "no wall"
+
+
+def search(
+    attack_id: str, ask: Ask, available: frozenset[str], hint: tuple[str, ...] = (), *, is_root: bool
+) -> Row:
+    """Find the minimal cut sets of one attack. ``available`` are the walls that this host can raise."""
+    oracle = _Oracle(ask, is_root)
+    walled = oracle.summary(frozenset())
+    if walled.outcome != Outcome.HELD.value:
+        return Row(attack_id, Outcome(walled.outcome), "; ".join(walled.reasons), questions=oracle.questions)
+    everything = frozenset(available)
+    control = oracle.summary(walls.ALL)
+    if control.got_through is not True:
+        outcome = Outcome.UNKNOWN if control.got_through is None else Outcome.VACUOUS
+        why = f"without any wall: {'; '.join(control.reasons)}"
+        return Row(attack_id, outcome, why, questions=oracle.questions, doubts=tuple(oracle.doubts))
+    cuts: list[frozenset[str]] = []
+    is_complete = True
+    try:
+        is_complete = _tree(oracle, everything, frozenset(hint) & everything, cuts)
+    except _TooMany:
+        is_complete = False
+    found = tuple(Cut(cut, oracle.answers[walls.standing(cut, is_root=is_root)][1].line) for cut in cuts)
+    doubts = (*oracle.doubts, *oracle.contradictions())
+    return Row(
+        attack_id,
+        Outcome.HELD,
+        "; ".join(walled.reasons),
+        found,
+        is_complete and not doubts,
+        oracle.questions,
+        doubts,
+    )
+
+
+def _tree(
+    oracle: _Oracle, everything: frozenset[str], hint: frozenset[str], cuts: list[frozenset[str]]
+) -> bool:
+    """Reiter's tree: each node keeps some walls up and asks whether the attack gets through without the others.
+
+    Fills ``cuts``; returns whether all were found.
+    """
+    waiting: list[frozenset[str]] = [frozenset()]
+    asked: set[frozenset[str]] = set()
+    while waiting:
+        kept = waiting.pop(0)
+        if kept in asked:
+            continue
+        asked.add(kept)
+        known = next((cut for cut in cuts if not cut & kept), None)
+        if known is None:
+            if len(cuts) >= CUT_SETS_MAX:
+                return False
+            free = everything - kept
+            if not oracle.gets_through(free):
+                continue
+            start = hint & free
+            known = _shrink(oracle, start if start and oracle.gets_through(start) else free, hint)
+            if any(not oracle.gets_through(known - {wall}) for wall in known) or len(known) == 1:
+                cuts.append(known)
+                oracle.gets_through(known | _every_second(everything - known))  # what the search believes
+        waiting += [kept | {wall} for wall in sorted(known)]
+    return True
+
+
+def _every_second(some: frozenset[str]) -> frozenset[str]:
+    return frozenset([name for name in walls.WALLS if name in some][::2])
+
+
+def _shrink(oracle: _Oracle, without: frozenset[str], hint: frozenset[str]) -> frozenset[str]:
+    """A minimal subset of ``without`` without which the attack still gets through (QuickXplain).
+
+    Walls that the attack's file names come first, so that they are kept when there is a choice.
+    """
+    order = [name for name in walls.WALLS if name in without]
+    order.sort(key=lambda name: name not in hint)
+    return _explain(oracle, frozenset(), [], order)
+
+
+def _explain(
+    oracle: _Oracle, background: frozenset[str], added: list[str], order: list[str]
+) -> frozenset[str]:
+    if added and oracle.gets_through(background):
+        return frozenset()
+    if len(order) == 1:
+        return frozenset(order)
+    half = len(order) // 2
+    first, second = order[:half], order[half:]
+    from_second = _explain(oracle, background | frozenset(first), first, second)
+    from_first = _explain(oracle, background | from_second, sorted(from_second), first)
+    return from_first | from_second

@@ -1,0 +1,202 @@
+"""The attack x wall matrix: the cut sets of many attacks, searched side by side, kept as they are found."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from evidence import ablation, experiment
+from evidence.ablation import Cut, Row
+from evidence.outcome import Outcome
+from evidence.workers import Summary, Worker
+from faults import attack_files
+from faults.attack import Injection
+from monitor.design import Design
+from sandbox import passport, walls
+
+#: When every attack strikes: late enough for messages to have been overheard, and for therapy's hourly settings.
+FRAME = 14
+#: An experiment of an ablation ends after the longest budget without walls and a little more.
+EXPERIMENT_S_MAX = 45.0
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A row as it is kept in a file.
+
+    ``design`` is the digest of the device, ``code`` that of the attack's file, ``available`` the walls of the host.
+    """
+
+    design: str
+    code: str
+    available: tuple[str, ...]
+    attack_id: str
+    outcome: str
+    reason: str
+    cuts: tuple[tuple[tuple[str, ...], str], ...]
+    is_complete: bool
+    questions: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All rows, in the order of their ids, and the walls that this host can raise."""
+
+    design: Design
+    rows: tuple[Row, ...]
+    available: frozenset[str]
+
+    @property
+    def carriers(self) -> frozenset[str]:
+        """Walls in some cut set."""
+        return frozenset[str]().union(*(row.carriers for row in self.rows))
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Walls that carry nothing: in no cut set of any of these attacks."""
+        return tuple(name for name in walls.WALLS if name in self.available - self.carriers)
+
+    @property
+    def alone(self) -> dict[str, tuple[str, ...]]:
+        """Wall -> the attacks that only it stops: without it they get through, whatever else stands."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            for cut in row.cuts:
+                if len(cut.walls) == 1:
+                    found.setdefault(next(iter(cut.walls)), []).append(row.attack_id)
+        return {name: tuple(found[name]) for name in walls.WALLS if name in found}
+
+    @property
+    def problems(self) -> list[str]:
+        """Attacks that did not hold with all walls, or about which the search could not be sure."""
+        found = [
+            f"{r.attack_id}: {r.outcome.value}: {r.reason}"
+            for r in self.rows
+            if r.outcome is not Outcome.HELD
+        ]
+        found += [
+            f"{r.attack_id}: there may be more cut sets{': ' if r.doubts else ''}{'; '.join(r.doubts[:2])}"
+            for r in self.rows
+            if r.outcome is Outcome.HELD and not r.is_complete
+        ]
+        return found
+
+    def size_with(self, row: Row, wall: str) -> int:
+        """The size of the row's smallest cut set that holds ``wall``; 0: in none."""
+        return min((len(cut.walls) for cut in row.cuts if wall in cut.walls), default=0)
+
+
+def available_walls() -> frozenset[str]:
+    """The walls that this host can raise, tried now."""
+    return frozenset(entry.wall for entry in passport.probe() if entry.is_available)
+
+
+def search(
+    design: Design,
+    folder: Path,
+    attack_ids: Sequence[str],
+    workers: int,
+    on_row: Callable[[Row, int], None] = lambda *_: None,
+    on_question: Callable[[], None] = lambda: None,
+    keep: Path | None = None,
+) -> Matrix:
+    """Search the cut sets of these attacks, ``workers`` at a time. ``folder`` is the design's, as experiments name it.
+
+    ``on_row`` hears each row and how many are done. With ``keep`` rows are appended to that file, and rows that it
+    holds of this very design and host are not searched again. Raises ``OSError`` and ``KeyError``.
+    """
+    available = available_walls()
+    done = {row.attack_id: row for row in _kept(keep, design, available) if row.attack_id in attack_ids}
+    waiting = [attack_id for attack_id in attack_ids if attack_id not in done]
+    attacks = attack_files.built(design.folder)
+    pool: list[Worker] = []
+    mine = threading.local()
+
+    def one(attack_id: str) -> Row:
+        if not hasattr(mine, "worker"):
+            mine.worker = Worker()
+            pool.append(mine.worker)
+
+        def ask(without: frozenset[str]) -> Summary:
+            line = experiment.single(folder, Injection(FRAME, attack_id), without).line
+            answer: Summary = mine.worker.ask(line, EXPERIMENT_S_MAX)
+            on_question()
+            return answer
+
+        hint = attacks[attack_id].walls
+        return ablation.search(attack_id, ask, available, hint, is_root=os.geteuid() == 0)
+
+    try:
+        with ThreadPoolExecutor(workers) as threads:
+            futures = [threads.submit(one, attack_id) for attack_id in waiting]
+            try:
+                for future in as_completed(futures):
+                    row = future.result()
+                    done[row.attack_id] = row
+                    _keep(keep, design, available, row)
+                    on_row(row, len(done))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                for worker in pool:
+                    worker.abandon()
+                raise
+    finally:
+        for worker in pool:
+            worker.close()
+    return Matrix(design, tuple(done[attack_id] for attack_id in sorted(done)), available)
+
+
+def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Iterable[Row]:
+    if keep is None or not keep.exists():
+        return
+    for line in keep.read_bytes().splitlines():
+        try:
+            one = msgspec.json.decode(line, type=Kept)
+        except msgspec.DecodeError:
+            continue  # torn by a kill in the middle of a write: that row is searched again
+        is_same = (one.design, one.code) == (design.digest, _code(design, one.attack_id))
+        if is_same and frozenset(one.available) == available:
+            cuts = tuple(Cut(frozenset(names), told) for names, told in one.cuts)
+            yield Row(
+                one.attack_id,
+                Outcome(one.outcome),
+                one.reason,
+                cuts,
+                one.is_complete,
+                one.questions,
+                one.doubts,
+            )
+
+
+def _code(design: Design, attack_id: str) -> str:
+    """The digest of an attack's file; empty when there is none any more."""
+    try:
+        return sha256(attack_files.path_of(attack_id, design.folder).read_bytes()).hexdigest()
+    except (KeyError, OSError):
+        return ""
+
+
+def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row) -> None:
+    if keep is None:
+        return
+    one = Kept(
+        design.digest,
+        _code(design, row.attack_id),
+        tuple(sorted(available)),
+        row.attack_id,
+        row.outcome.value,
+        row.reason,
+        tuple((tuple(sorted(cut.walls)), cut.line) for cut in row.cuts),
+        row.is_complete,
+        row.questions,
+        row.doubts,
+    )
+    with open(keep, "ab") as out:
+        out.write(msgspec.json.encode(one) + b"\n")

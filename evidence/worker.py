@@ -1,0 +1,47 @@
+"""A worker: performs experiments one after another, each told in one line. ``python -m evidence.worker``.
+
+It reads lines of text (``evidence.experiment``) on its standard input and answers each with one line of JSON
+(``evidence.workers.Summary``) on its standard output. It keeps a nursery of monitors and the runs of comparison. What
+an experiment does to it costs that experiment only: whoever asked starts another worker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from evidence import experiment
+from evidence.experiment import LineWrong, References
+from evidence.outcome import Outcome
+from evidence.workers import Summary, Told, summary_of
+from faults.attack_files import AttackFileWrong
+from monitor.design import DesignError
+from world.bench import BenchError
+from world.nursery import Nursery
+
+
+def answer(line: str, references: References) -> Summary:
+    """What became of one experiment. A run that could not be judged is NO-REPLY, and says why."""
+    try:
+        return summary_of(experiment.perform(experiment.read(line), references))
+    except (BenchError, DesignError, LineWrong, AttackFileWrong) as error:
+        return Summary(line, Outcome.NO_REPLY.value, (), (str(error),))
+    except KeyError as error:
+        told = Told(str(error.args[0]), None, "there is no such attack")
+        return Summary(line, Outcome.NO_REPLY.value, (told,), (f"{told.attack_id}: {told.sentence}",))
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever prints must not come between the answers
+    with Nursery() as nursery:
+        references = References(nursery)
+        for line in sys.stdin:
+            out.write(msgspec.json.encode(answer(line.strip(), references)) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

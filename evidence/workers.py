@@ -1,0 +1,158 @@
+"""Workers from the side of whoever asks: one process, one experiment at a time, restarted when it dies or is late."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from evidence.experiment import Finding
+from evidence.outcome import Outcome
+
+_ROOT = Path(__file__).resolve().parent.parent
+#: An experiment that takes longer has no answer. The longest attack holds a device for a few seconds.
+ANSWER_S_MAX = 60.0
+_CLOSING_S_MAX = 5.0
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a detector said of one injection; ``succeeded`` is ``None`` when it could not tell."""
+
+    attack_id: str
+    succeeded: bool | None
+    sentence: str
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A finding in plain values, as it travels between processes and into files.
+
+    ``line`` is the experiment; ``chain`` the journal's last value, hex; ``severity`` S0..S4 or empty; ``kill_ms`` from
+    a violation in the monitor's hands to the last process gone; ``messages`` how many emissions of the critical
+    partitions were compared, ``difference`` the first that differed.
+    """
+
+    line: str
+    outcome: str
+    effects: tuple[Told, ...] = ()
+    reasons: tuple[str, ...] = ()
+    chain: str = ""
+    messages: int = 0
+    difference: str = ""
+    severity: str = ""
+    kill_ms: tuple[float, ...] = ()
+    wall_s: float = 0.0
+    standing: tuple[str, ...] = ()
+
+    @property
+    def got_through(self) -> bool | None:
+        """Whether an attack had its effect; ``None`` when that cannot be told."""
+        if any(told.succeeded for told in self.effects):
+            return True
+        blind = not self.effects or any(told.succeeded is None for told in self.effects)
+        return None if blind or self.outcome in _NO_ANSWER else False
+
+
+_NO_ANSWER = frozenset((Outcome.NO_REPLY.value, Outcome.NOT_ACTIVATED.value, Outcome.UNKNOWN.value))
+
+
+def summary_of(finding: Finding) -> Summary:
+    """A finding in plain values."""
+    comparison = finding.comparison
+    return Summary(
+        finding.experiment.line,
+        finding.outcome.value,
+        tuple(
+            Told(one.attack_id, effect.succeeded, effect.sentence)
+            for one, effect in zip(finding.experiment.schedule, finding.effects, strict=True)
+        ),
+        finding.reasons,
+        finding.chain,
+        comparison.messages if comparison else 0,
+        str(comparison.difference or "") if comparison else "",
+        finding.severity.name if finding.severity is not None else "",
+        finding.kill_ms,
+        round(finding.wall_s, 4),
+        tuple(sorted(finding.standing)),
+    )
+
+
+class Worker:
+    """One worker process. A context manager; ``ask`` starts a new one when the last has died or was late."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, line: str, timeout_s: float = ANSWER_S_MAX) -> Summary:
+        """Have one experiment performed. No answer in time, or none at all, is NO-REPLY."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(line.encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return self._lost(line, "the worker had ended")
+        if not select.select([process.stdout], [], [], timeout_s)[0]:
+            return self._lost(line, f"there was no answer within {timeout_s:g} s")
+        told = process.stdout.readline()
+        if not told.endswith(b"\n"):
+            return self._lost(line, "the worker died over it")
+        return msgspec.json.decode(told, type=Summary)
+
+    def close(self) -> None:
+        """End the process and everything that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()  # it ends when it has nothing left to read
+        try:
+            process.wait(_CLOSING_S_MAX)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its nursery, and the monitors, end with their parents
+            process.wait()
+        process.stdout.close()
+
+    def abandon(self) -> None:
+        """Kill it from another thread: whoever waits for its answer gets none."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "evidence.worker"],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        return self._process
+
+    def _lost(self, line: str, why: str) -> Summary:
+        process, self._process = self._process, None
+        self.restarts += 1
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for end in (process.stdin, process.stdout):
+                assert end is not None
+                end.close()
+        return Summary(line, Outcome.NO_REPLY.value, (), (why,))

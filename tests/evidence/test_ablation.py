@@ -1,0 +1,115 @@
+"""The search for cut sets finds all of them, asks little, and owns up to answers that it cannot trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evidence import ablation
+from evidence.ablation import Row
+from evidence.outcome import Outcome
+from evidence.workers import Summary, Told
+from sandbox import walls
+
+#: Walls that need no other to stand, so that leaving one out leaves out one.
+FREE = tuple(name for name, wall in walls.WALLS.items() if not wall.needs and name != "mntns")
+_SETS = st.lists(st.frozensets(st.sampled_from(FREE), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+def minimal(sets: Iterable[frozenset[str]]) -> set[frozenset[str]]:
+    """Those that contain no other."""
+    every = set(sets)
+    return {one for one in every if not any(other < one for other in every)}
+
+
+def told(succeeded: bool | None, outcome: Outcome = Outcome.HELD, line: str = "") -> Summary:
+    return Summary(line, outcome.value, (Told("X01", succeeded, "."),), ("because",))
+
+
+class Device:
+    """Lets the attack through when one of the given sets is left out. Counts questions."""
+
+    def __init__(self, sets: Iterable[frozenset[str]]) -> None:
+        self.sets = minimal(sets)
+        self.asked: list[frozenset[str]] = []
+
+    def __call__(self, without: frozenset[str]) -> Summary:
+        self.asked.append(without)
+        is_through = any(one <= without for one in self.sets)
+        line = ",".join(sorted(without))
+        return told(is_through, Outcome.BREACH if is_through else Outcome.HELD, line)
+
+
+def search(device: Device, hint: tuple[str, ...] = ()) -> Row:
+    return ablation.search("X01", device, walls.ALL, hint, is_root=True)
+
+
+@given(_SETS, st.lists(st.sampled_from(FREE), max_size=4))
+@settings(max_examples=150)
+def test_all_minimal_cut_sets_are_found_whatever_the_file_hints_at(
+    sets: list[frozenset[str]], hint: list[str]
+) -> None:
+    device = Device(sets)
+    row = search(device, tuple(hint))
+    assert {cut.walls for cut in row.cuts} == device.sets
+    assert row.is_complete
+    assert row.questions == len(device.asked) <= ablation.QUESTIONS_MAX
+    for cut in row.cuts:
+        assert walls.standing(cut.walls, is_root=True) == walls.standing(
+            frozenset(cut.line.split(",")), is_root=True
+        )
+
+
+def test_a_hint_that_is_right_saves_questions() -> None:
+    sets = [frozenset({"uid", "landlock", "seccomp"})]
+    plain, helped = Device(sets), Device(sets)
+    search(plain)
+    search(helped, ("seccomp", "uid", "landlock"))
+    assert len(helped.asked) < len(plain.asked)
+
+
+def test_an_attack_that_gets_through_all_walls_has_no_cut_set_to_look_for() -> None:
+    device = Device([frozenset()])
+    row = search(device)
+    assert (row.outcome, row.cuts, row.questions) == (Outcome.BREACH, (), 1)
+
+
+def test_an_attack_that_never_works_is_vacuous() -> None:
+    row = ablation.search("X01", lambda _: told(False), walls.ALL, is_root=True)
+    assert (row.outcome, row.cuts, row.is_complete) == (Outcome.VACUOUS, (), False)
+
+
+def test_an_answer_that_cannot_be_told_is_asked_again_and_then_doubted() -> None:
+    device = Device([frozenset({"uid"})])
+
+    def blind(without: frozenset[str]) -> Summary:
+        answer = device(without)
+        return told(None, Outcome.UNKNOWN) if without not in (frozenset(), walls.ALL) else answer
+
+    row = ablation.search("X01", blind, walls.ALL, is_root=True)
+    assert not row.is_complete
+    assert row.doubts
+    assert len(device.asked) == row.questions
+
+
+def test_answers_that_contradict_each_other_are_named() -> None:
+    def fickle(without: frozenset[str]) -> Summary:
+        """Through without ``uid`` alone, but not when others are missing as well."""
+        is_through = without in (walls.ALL, {"uid"})
+        return told(is_through, Outcome.BREACH if is_through else Outcome.HELD)
+
+    row = ablation.search("X01", fickle, walls.ALL, ("uid",), is_root=True)
+    assert not row.is_complete
+    assert any("was stopped with less" in doubt for doubt in row.doubts)
+
+
+def test_a_search_that_has_asked_all_that_it_may_says_that_there_may_be_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ablation, "QUESTIONS_MAX", 12)
+    row = search(Device([frozenset({"uid", "caps"}), frozenset({"nnp", "fds"})]))
+    assert not row.is_complete
+    assert row.questions <= 12
