@@ -158,9 +158,16 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K25", {"survivors": (Survivor(1_234, TOKEN),), "lives": DEAD}, True),
     ("K25", {"survivors": (), "lives": DEAD}, False),
     ("K25", {"survivors": (), "lives": ()}, None),
+    ("C21", {"lives": (Life("therapy", 0, 0, 97, "killed: gate_died in therapy"),)}, True),
+    ("C21", {"lives": (*DEAD, Life("therapy", 0, 0, None, ""))}, False),
+    ("C21", {"lives": (Life("therapy", 0, 0, 95, "crashed"), Life("therapy", 1, 96, None, ""))}, False),
     ("F02", {"frame_seconds": {FRAME: 3.0}}, True),
     ("F02", {"frame_seconds": {FRAME: 1.1}}, False),
     ("F02", {"frame_seconds": {95: 3.0}}, None),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0))),)}, True),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(470, 60.0))),)}, True),
+    ("F03", {"admitted": (_admitted(HINT), _admitted(HINT_BEFORE))}, False),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0)), frame=97),)}, False),
 ]
 
 

@@ -31,6 +31,9 @@ from faults.attacks import (
 from faults.attacks import (
     c18_wrong_state_direction as c18,
 )
+from faults.attacks import (
+    f03_clock_jump as f03,
+)
 from faults.implant import foothold as footholds
 from faults.implant.foothold import Captured, Foothold
 from ipc_schemas import codec, insulin_pump, wire
@@ -192,6 +195,14 @@ def test_c01_is_larger_than_any_port_allows(stage: Stage) -> None:
     c01.inject(stage.foothold, {"hold_s": 0})
     ((_, payload),) = stage.received()
     assert len(payload) > 10 * max(BYTES_MAX.values())
+
+
+@pytest.mark.parametrize(("minutes", "frame"), [(60, FRAME + 12), (-10, FRAME - 2), (-1_440, 0)])
+def test_f03_stamps_what_it_sends_with_another_time(stage: Stage, minutes: int, frame: int) -> None:
+    f03.inject(stage.foothold, {"minutes": minutes})
+    ((header, hint),) = stage.received()
+    assert header.frame == frame
+    assert codec.Codec(insulin_pump.ActivityHint).decode(hint).at_min == frame * 5
 
 
 def test_loot_leaves_through_the_upload_port(stage: Stage) -> None:
