@@ -10,6 +10,7 @@ import pytest
 from faults import attack_files, detectors
 from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
+from faults.attacks import f05_bit_flip as f05
 from faults.implant import messages
 from faults.seen import (
     Admitted,
@@ -168,6 +169,9 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(470, 60.0))),)}, True),
     ("F03", {"admitted": (_admitted(HINT), _admitted(HINT_BEFORE))}, False),
     ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0)), frame=97),)}, False),
+    ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),)}, True),
+    ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),)}, False),
+    ("F05", {"admitted": (_admitted(HINT, frame=97),)}, False),
 ]
 
 
@@ -186,6 +190,12 @@ def test_each_detector_is_shown_both_ways() -> None:
     for attack_id in attack_files.built():
         shown = {succeeded for other, _, succeeded in CASES if other == attack_id}
         assert {True, False} <= shown, attack_id
+
+
+def test_a_sound_payload_under_a_damaged_header_is_a_damaged_message() -> None:
+    seen = Observations((), admitted=(_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),))
+    assert detectors.detect("F05", seen, _injection("F05", where="sender")).succeeded is True
+    assert detectors.detect("F05", seen, _injection("F05", where="name")).succeeded is False
 
 
 @pytest.mark.parametrize("attack_id", sorted(attack_files.built()))
