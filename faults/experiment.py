@@ -130,12 +130,17 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
 
 
 def _strike(design: Design, equipped: Sequence[Injection], stage: Stage) -> dict[tuple[str, int], Report]:
-    """Carry out what comes from outside before the stage's frame."""
+    """Carry out what comes from outside before the stage's frame.
+
+    A report that says what was ``missed`` is of an attack that found nothing to strike: it was not carried out.
+    """
     reports: dict[tuple[str, int], Report] = {}
     for one in equipped:
         strike = attack_files.built(design.folder)[one.attack_id].strike
         if one.frame == stage.frame and strike is not None:
-            reports[one.attack_id, one.frame] = strike(stage, dict(one.parameters))
+            report = strike(stage, dict(one.parameters))
+            if "missed" not in report:
+                reports[one.attack_id, one.frame] = report
     return reports
 
 

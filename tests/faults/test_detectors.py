@@ -25,7 +25,15 @@ from faults.seen import (
     first_difference,
 )
 from ipc_schemas import codec
-from ipc_schemas.insulin_pump import ActivityHint, TherapySettings
+from ipc_schemas.insulin_pump import (
+    ActivityHint,
+    Alarm,
+    AlarmCode,
+    AlarmPriority,
+    Mode,
+    TherapySettings,
+    TherapyStatus,
+)
 
 FRAME, UNTIL = 96, 104
 TOKEN = "bx000000-K00"
@@ -54,6 +62,16 @@ def _settings(frame: int, basal_max_u_per_h: float) -> Emission:
 
 def _dose(frame: int, payload: bytes = b"\x01") -> Emission:
     return Emission(frame, "therapy.pump_command", payload)
+
+
+def _alarm(frame: int) -> Emission:
+    payload = codec.encode(Alarm(frame * 5, AlarmPriority.MEDIUM, AlarmCode.SENSOR_LOST))
+    return Emission(frame, "therapy.alarm", payload)
+
+
+def _status(frame: int, mode: str) -> Emission:
+    payload = codec.encode(TherapyStatus(frame * 5, 110.0, 1.0, 0.8, 0.0, 110.0, Mode(mode)))
+    return Emission(frame, "therapy.status", payload)
 
 
 DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
@@ -169,6 +187,12 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(470, 60.0))),)}, True),
     ("F03", {"admitted": (_admitted(HINT), _admitted(HINT_BEFORE))}, False),
     ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0)), frame=97),)}, False),
+    ("F04", {"therapy_outputs": (_status(97, "closed_loop"),), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(99, "closed_loop"), _alarm(99)), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(103, "fallback_basal"), _alarm(103)), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(99, "fallback_basal"), _alarm(99)), "suspended_min": ()}, False),
+    ("F04", {"therapy_outputs": (), "suspended_min": (500,)}, False),
+    ("F04", {"therapy_outputs": (), "suspended_min": (300, 600)}, True),
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),)}, True),
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),)}, False),
     ("F05", {"admitted": (_admitted(HINT, frame=97),)}, False),
