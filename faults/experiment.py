@@ -164,6 +164,7 @@ def _equip(
         collector_udp_port=collector.udp_port,
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
+        restarts={p.name: (p.restart.restarts_max, p.restart.within_frames) for p in design.partitions},
         hints_max=design.port(f"{ATTACKED}.activity").messages_per_frame_max,
     )
     return catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))

@@ -56,6 +56,7 @@ POLICING_WALLS = (
     Wall("canonical", "only the one canonical encoding; the receiver gets our own bytes"),
     Wall("recheck", "the monitor and the receiver check once more what a gate let through"),
     Wall("window", "a window ends at its budget, and a process that exceeds its means is killed"),
+    Wall("budget", "a partition that keeps dying stays off once its restarts are spent"),
 )
 
 WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS}

@@ -42,7 +42,8 @@ HINT_BEFORE = codec.encode(ActivityHint(475, 11.0))
 
 
 def _injection(attack_id: str, **parameters: Any) -> Injection:
-    return Injection(FRAME, attack_id, {"token": TOKEN} | parameters, UNTIL)
+    usual: dict[str, Any] = {"token": TOKEN, "transfer_restarts_max": 1, "transfer_within_frames": 9}
+    return Injection(FRAME, attack_id, usual | parameters, UNTIL)
 
 
 def _admitted(*payloads: bytes, frame: int = FRAME, port: str = "transfer.activity") -> Admitted:
@@ -72,6 +73,11 @@ def _alarm(frame: int) -> Emission:
 def _status(frame: int, mode: str) -> Emission:
     payload = codec.encode(TherapyStatus(frame * 5, 110.0, 1.0, 0.8, 0.0, 110.0, Mode(mode)))
     return Emission(frame, "therapy.status", payload)
+
+
+def _restarts(count: int) -> tuple[Life, ...]:
+    """A life that ended in the attack's frame, and so many after it; ``_injection`` grants one."""
+    return tuple(Life("transfer", n, FRAME + n, FRAME + n, "ended: partition_exit") for n in range(count + 1))
 
 
 DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
@@ -180,6 +186,10 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C21", {"lives": (Life("therapy", 0, 0, 97, "killed: gate_died in therapy"),)}, True),
     ("C21", {"lives": (*DEAD, Life("therapy", 0, 0, None, ""))}, False),
     ("C21", {"lives": (Life("therapy", 0, 0, 95, "crashed"), Life("therapy", 1, 96, None, ""))}, False),
+    ("F01", {"lives": _restarts(2), "missed": ()}, True),
+    ("F01", {"lives": _restarts(1), "missed": ()}, False),
+    ("F01", {"lives": (*_restarts(1), Life("therapy", 0, 0, 97, "crashed")), "missed": ()}, True),
+    ("F01", {"lives": _restarts(1), "missed": (Missed(98, "therapy"),)}, True),
     ("F02", {"frame_seconds": {FRAME: 3.0}}, True),
     ("F02", {"frame_seconds": {FRAME: 1.1}}, False),
     ("F02", {"frame_seconds": {95: 3.0}}, None),
