@@ -28,6 +28,8 @@ from world.bench import Bench, Plan, Record, load_world, run_folder
 
 #: What an attack may leave alive ends by itself this long after the run began.
 SURVIVAL_S = 60.0
+#: How long after the violent end of a monitor its processes may take to be gone.
+PATIENCE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -112,7 +114,7 @@ def _attacked(design: Design, plan: Plan, schedule: Sequence[Injection], ears: E
                 bench.close()
                 watcher.end_survivors()
                 raise
-            survivors = watcher.survivors()
+            survivors = watcher.survivors(0.0 if record.exit_status >= 0 else PATIENCE_S)
             watcher.end_survivors()
     result = Run(
         design,

@@ -41,6 +41,7 @@ OS_WALLS = (
     Wall("cpucg", "a bounded share of the processor", root_only=True),
     Wall("fds", "inherits no descriptor but the declared ones"),
     Wall("session", "a session of its own, without a terminal"),
+    Wall("lifeline", "dies with the monitor, however the monitor ends"),
     Wall("dumpable", "its memory is closed to debuggers of the same user"),
 )
 

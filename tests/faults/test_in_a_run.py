@@ -38,6 +38,7 @@ def tried(
         ("F03", {}, "transfer"),
         ("F04", {"kind": "nan"}, "transfer"),
         ("F05", {"where": "name"}, "transfer"),
+        ("F07", {"after_ms": 3}, "transfer"),
     ],
 )
 def test_it_gets_through_without_walls_and_is_held_by_them(
@@ -58,6 +59,7 @@ def test_it_gets_through_without_walls_and_is_held_by_them(
         ("F04", {"kind": "huge"}, "range,recheck"),
         ("F05", {"where": "sender"}, "stamp"),
         ("F05", {"where": "sign"}, "range,recheck"),
+        ("F07", {}, "lifeline"),
     ],
 )
 def test_it_gets_through_where_its_own_walls_are_missing(
