@@ -48,13 +48,16 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
     """What the detectors are given, as far as it concerns the partition ``attacker``."""
     critical = noninterference.critical(run.design)
     others = noninterference.others(run.design)
+    truth = run.world.truth() if hasattr(run.world, "truth") else None
     return seen.Observations(
         log_lines=tuple(seen.LogLine(n.frame, n.partition, n.text) for n in run.record.of_kind("log")),
         admitted=_admitted(run, others) if run.reading else None,
         therapy_outputs=_as_emissions(run, critical),
         reference_outputs=_as_emissions(reference, critical),
         reference_is_replay=is_replay,
-        true_glucose_mg_dl=run.world.truth().glucose_mg_dl if hasattr(run.world, "truth") else None,
+        true_glucose_mg_dl=truth.glucose_mg_dl if truth else None,
+        suspended_min=truth.suspended_min if truth else None,
+        delivered_u=truth.delivered_u if truth else None,
         received=run.received,
         peaks=run.peaks,
         frame_seconds=run.frame_seconds,

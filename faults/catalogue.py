@@ -26,6 +26,17 @@ DEMO_ORDER = (
     "C07", "C05", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
 
+#: Rows that are not built on purpose, each with the reason in one sentence.
+NOT_BUILT: Mapping[str, str] = MappingProxyType(
+    {
+        "C20": (
+            "It has no effect that is seen or not: which of the legal messages is sent carries a number of bits per "
+            "second whatever wall stands, and that number is measured, not judged."
+        ),
+        "F06": "The reference device has no updates yet, so there is none that a loss of power could interrupt.",
+    }
+)
+
 
 class UnknownAttack(ValueError):
     """An id that the catalogue does not have, or that is not built, or a time that is no time."""

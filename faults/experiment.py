@@ -29,6 +29,8 @@ from world.nursery import Nursery
 
 #: What an attack may leave alive ends by itself this long after the run began.
 SURVIVAL_S = 60.0
+#: How long after the violent end of a monitor its processes may take to be gone.
+PATIENCE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ def _attacked(
                 bench.close()
                 watcher.end_survivors()
                 raise
-            survivors = watcher.survivors()
+            survivors = watcher.survivors(0.0 if record.exit_status >= 0 else PATIENCE_S)
             watcher.end_survivors()
     result = Run(
         design,
@@ -143,12 +145,17 @@ def _attacked(
 
 
 def _strike(design: Design, equipped: Sequence[Injection], stage: Stage) -> dict[tuple[str, int], Report]:
-    """Carry out what comes from outside before the stage's frame."""
+    """Carry out what comes from outside before the stage's frame.
+
+    A report that says what was ``missed`` is of an attack that found nothing to strike: it was not carried out.
+    """
     reports: dict[tuple[str, int], Report] = {}
     for one in equipped:
         strike = attack_files.built(design.folder)[one.attack_id].strike
         if one.frame == stage.frame and strike is not None:
-            reports[one.attack_id, one.frame] = strike(stage, dict(one.parameters))
+            report = strike(stage, dict(one.parameters))
+            if "missed" not in report:
+                reports[one.attack_id, one.frame] = report
     return reports
 
 
@@ -172,6 +179,7 @@ def _equip(
         collector_udp_port=collector.udp_port,
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
+        restarts={p.name: (p.restart.restarts_max, p.restart.within_frames) for p in design.partitions},
         hints_max=design.port(f"{ATTACKED}.activity").messages_per_frame_max,
     )
     return catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))

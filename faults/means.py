@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from faults.attack import Attack, Injection, Value
 
@@ -28,6 +28,8 @@ class Means:
     deadline_unix_s: float
     victim: str = "therapy"
     hints_max: int = 8
+    #: Of each partition: how many restarts it is granted, and within how many frames.
+    restarts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def token_of(means: Means, attack_id: str) -> str:
@@ -51,6 +53,13 @@ def _collector(means: Means, _attack_id: str) -> dict[str, Value]:
     }
 
 
+def _restarts(means: Means, _attack_id: str) -> dict[str, Value]:
+    given: dict[str, Value] = {}
+    for name, (most, within_frames) in means.restarts.items():
+        given |= {f"{name}_restarts_max": most, f"{name}_within_frames": within_frames}
+    return given
+
+
 #: What an attack may name in ``Attack.needs``, and the parameters it gets for it.
 GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "victim": lambda means, _: {"run_pid": means.run_pid, "victim": means.victim},
@@ -59,6 +68,7 @@ GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "abstract_name": lambda means, _: {"abstract_name": means.abstract_name},
     "token": lambda means, attack_id: {"token": token_of(means, attack_id)},
     "deadline": lambda means, _: {"deadline_unix_s": means.deadline_unix_s},
+    "restarts": _restarts,
     "contract": lambda means, _: {"messages_per_frame_max": means.hints_max},
 }
 

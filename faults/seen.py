@@ -108,6 +108,9 @@ class Observations:
     reference_outputs: tuple[Emission, ...] | None = None
     reference_is_replay: bool = False
     true_glucose_mg_dl: tuple[float, ...] | None = None
+    #: Minutes in which the pump's own watchdog held delivery, and the insulin that it gave in each frame.
+    suspended_min: tuple[int, ...] | None = None
+    delivered_u: tuple[float, ...] | None = None
     received: tuple[Received, ...] | None = None
     peaks: Mapping[tuple[str, int], Peaks] | None = None
     frame_seconds: Mapping[int, float] | None = None

@@ -79,11 +79,18 @@ class Watcher:
         """For how long each frame was seen to last, in wall-clock seconds, to ``interval_s`` exactly."""
         return {frame: last - first for frame, (first, last) in self.frame_seen_s.items()}
 
-    def survivors(self) -> tuple[Survivor, ...]:
+    def survivors(self, patience_s: float = 0.0) -> tuple[Survivor, ...]:
         """Processes of attacks that are alive now: by name, or descended from a partition that has been seen.
 
-        To be called when partitions are confirmed dead.
+        To be called when partitions are confirmed dead. Where nobody could confirm it, because the monitor itself
+        was killed, ``patience_s`` is how long the kernel may take to end them.
         """
+        give_up_s = time.monotonic() + patience_s
+        while (found := self._alive()) and time.monotonic() < give_up_s:
+            time.sleep(self._interval_s)
+        return found
+
+    def _alive(self) -> tuple[Survivor, ...]:
         found = []
         for pid in _all_pids():
             process = _look(pid)

@@ -43,8 +43,9 @@ POLICING_WALLS = frozenset(
 )
 #: The walls that a class C partition must require: all that an unprivileged user can raise.
 CLASS_C_WALLS = POLICING_WALLS.union(
+    ("budget",),
     ("userns", "pidns", "mntns", "netns", "ipcns", "utsns", "cgroupns", "procfs", "caps", "nnp", "seccomp"),
-    ("landlock", "rlimits", "fds", "session", "dumpable"),
+    ("landlock", "rlimits", "fds", "session", "lifeline", "dumpable"),
 )
 
 #: Actions after which a partition that is gone comes back, or stays away on purpose.

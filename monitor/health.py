@@ -11,7 +11,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from monitor.design import Action, Design, Event, Partition
+from monitor.design import Action, Design, Event, Partition, RestartBudget
+
+#: The restart budget of every partition while the ``budget`` wall is off: so many in every frame, so that a start that
+#: fails at once still ends.
+NO_BUDGET = RestartBudget(restarts_max=100, within_frames=1)
 
 
 class Decision(NamedTuple):
@@ -44,10 +48,13 @@ class Health:
     """The health tables of one device, and what is left of each restart budget.
 
     Every reported event counts: report a life's fatal event once, not also the exit that the kill causes.
+    ``walls`` are those that stand.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, walls: frozenset[str]) -> None:
         self._partitions = {partition.name: partition for partition in design.partitions}
+        is_bounded = "budget" in walls
+        self._budgets = {p.name: p.restart if is_bounded else NO_BUDGET for p in design.partitions}
         self._restarts: dict[str, deque[int]] = {partition.name: deque() for partition in design.partitions}
         self._quarantined: set[str] = set()
         self._is_in_safe_state = False
@@ -79,7 +86,7 @@ class Health:
         """How many restarts of ``partition`` the budget still grants in ``frame``. Raises ``KeyError``."""
         if partition in self._quarantined or self._is_in_safe_state:
             return 0
-        budget = self._partitions[partition].restart
+        budget = self._budgets[partition]
         since = frame - budget.within_frames + 1
         return budget.restarts_max - sum(restarted >= since for restarted in self._restarts[partition])
 
@@ -88,7 +95,7 @@ class Health:
         return partition in self._quarantined
 
     def _restart(self, known: Partition, event: Event, frame: int) -> Decision:
-        spent, budget = self._restarts[known.name], known.restart
+        spent, budget = self._restarts[known.name], self._budgets[known.name]
         left = self.restarts_left(known.name, frame)
         if left <= 0:
             self._quarantined.add(known.name)

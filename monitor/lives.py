@@ -52,7 +52,7 @@ class Lives:
         self.control_fd = control_fd
         self._design = design
         self._types = types
-        self._health = Health(design)
+        self._health = Health(design, warden.walls)
         self.is_booted = False
         self.epoll.register(control_fd, select.EPOLLIN)
 

@@ -1,10 +1,16 @@
-"""Who a confined process is: user and group, capabilities, privileges it can gain, session, descriptors."""
+"""Who a confined process is: user and group, capabilities, privileges it can gain, session, whom it dies with."""
 
 from __future__ import annotations
 
 import os
+import signal
+import time
+from types import FrameType
 
 from sandbox import linux, namespaces
+
+#: How long what outlives its monitor stays when the ``lifeline`` wall is off.
+LEFT_S_MAX = 60.0
 
 
 def become(walls: frozenset[str], outer_uid: int, is_root: bool) -> None:
@@ -34,6 +40,20 @@ def new_session(walls: frozenset[str]) -> None:
     """Leave the caller's session and with it the terminal."""
     if "session" in walls:
         os.setsid()
+
+
+def tie_to_monitor(walls: frozenset[str]) -> None:
+    """Die when the monitor does. Without the wall the process lives on, but not for ever: nothing else would end it."""
+    if "lifeline" in walls:
+        linux.die_with_parent()
+        return
+    signal.signal(signal.SIGUSR2, _end_later)
+    linux.prctl(linux.PR_SET_PDEATHSIG, int(signal.SIGUSR2))
+
+
+def _end_later(_number: int, _frame: FrameType | None) -> None:
+    time.sleep(LEFT_S_MAX)
+    os._exit(1)
 
 
 def close_memory(walls: frozenset[str]) -> None:

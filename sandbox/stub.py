@@ -131,7 +131,7 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
     identity.drop_privileges(walls)
     # A change of user clears the tie to the parent (one that died in between never sends "go") and closes the
     # process, whose /proc/PID the inventory reads; it is closed again before partition code.
-    linux.die_with_parent()
+    identity.tie_to_monitor(walls)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)
     # The partition, another user, must be able to connect to the gate's socket.
     os.umask(0 if is_gate else 0o077)

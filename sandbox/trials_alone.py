@@ -23,6 +23,7 @@ def alone(report: Report, outside: Outside) -> None:
     library, size = _libseccomp(), _address_space_bytes()
     report.attempt("caps", _caps)
     report.attempt("session", _session)
+    report.attempt("lifeline", _lifeline)
     report.attempt("fds", lambda: _fds(report.descriptor))
     report.attempt("dumpable", _dumpable)
     report.attempt("nnp", _nnp)
@@ -51,6 +52,30 @@ def _session() -> str:
     identity.new_session(frozenset({"session"}))
     must_fail("opening the terminal", lambda: os.open("/dev/tty", os.O_RDWR), errno.ENXIO, errno.ENOENT)
     return "setsid"
+
+
+def _lifeline() -> str:
+    """A process ties itself to its parent, and the parent goes. Untied it would live until its alarm."""
+    linux.adopt_orphans()
+    told, tell = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        try:
+            if os.fork() == 0:
+                identity.tie_to_monitor(frozenset({"lifeline"}))
+                signal.alarm(2)
+                os.write(tell, b"t")
+                signal.pause()
+            os.read(told, 1)
+        finally:
+            os._exit(0)
+    os.waitpid(parent, 0)
+    _, status = os.waitpid(-1, 0)
+    os.close(told)
+    os.close(tell)
+    if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+        raise NotHeld("a process outlived its parent")
+    return "PR_SET_PDEATHSIG"
 
 
 def _fds(report: int) -> str:

@@ -41,6 +41,7 @@ OS_WALLS = (
     Wall("cpucg", "a bounded share of the processor", root_only=True),
     Wall("fds", "inherits no descriptor but the declared ones"),
     Wall("session", "a session of its own, without a terminal"),
+    Wall("lifeline", "dies with the monitor, however the monitor ends"),
     Wall("dumpable", "its memory is closed to debuggers of the same user"),
 )
 
@@ -56,6 +57,7 @@ POLICING_WALLS = (
     Wall("canonical", "only the one canonical encoding; the receiver gets our own bytes"),
     Wall("recheck", "the monitor and the receiver check once more what a gate let through"),
     Wall("window", "a window ends at its budget, and a process that exceeds its means is killed"),
+    Wall("budget", "a partition that keeps dying stays off once its restarts are spent"),
 )
 
 WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS}

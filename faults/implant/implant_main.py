@@ -17,6 +17,8 @@ from ipc_schemas import codec, wire
 from ipc_schemas.window import Setup, Window
 
 SCHEDULE = "schedule.json"
+#: The most windows in a row in which one entry strikes.
+LASTS_FRAMES_MAX = 48
 
 
 class Compromised:
@@ -24,7 +26,8 @@ class Compromised:
 
     ``schedule.json`` holds the benign entry and ``[{"frame": 96, "id": "K01", "parameters": {...}, ...}, ...]``; the
     configuration, when there is one, holds the benign configuration and more parameters for each entry: those that
-    differ from run to run.
+    differ from run to run. An entry whose parameters have ``for_frames`` strikes in so many windows in a row, whichever
+    life they fall into.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -40,7 +43,9 @@ class Compromised:
         means = given["means"] or [{} for _ in told["plan"]]
         for entry, more in zip(told["plan"], means, strict=True):
             entry["parameters"] = more | entry.get("parameters", {})
-            self._plan.setdefault(int(entry["frame"]), []).append(entry)
+            lasts = min(int(entry["parameters"].get("for_frames", 1)), LASTS_FRAMES_MAX)
+            for frame in range(int(entry["frame"]), int(entry["frame"]) + lasts):
+                self._plan.setdefault(frame, []).append(entry)
         self._captured: list[footholds.Captured] = []
         self._settings: Any = None
         self._honest_emit: Any = None

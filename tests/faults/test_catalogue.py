@@ -41,6 +41,11 @@ def test_every_built_attack_has_a_row_a_sentence_and_a_detector() -> None:
     assert all(not row.plain for row in catalogue.rows().values() if not row.built)
 
 
+def test_what_is_left_unbuilt_on_purpose_says_why() -> None:
+    assert set(catalogue.NOT_BUILT) <= {row.id for row in catalogue.rows().values() if not row.built}
+    assert all(reason.endswith(".") for reason in catalogue.NOT_BUILT.values())
+
+
 def test_the_demonstration_covers_every_family_it_must() -> None:
     must = {"C06", "C08", "C05", "C14", "C15", "C03", "K01", "K02", "K03", "K23", "K16", "K25"}
     assert must <= set(catalogue.DEMO_ORDER)
@@ -118,7 +123,7 @@ assert "faults" in sys.modules and sys.modules["faults"].__file__.startswith(IMA
 card = wire.PortCard(11, "activity", True, True, 0, "ActivityHint")
 ports = Ports(wire.Hello(2, 0, 300_000, (card,)), insulin_pump)
 life = implant_main.Compromised(Setup("transfer", b"", 300_000))
-for frame in range(5):
+for frame in range(8):
     sent = []
     life.window(Window(ports, wire.WindowOpen(frame, ()), lambda port, payload: sent.append(payload)))
     print(json.dumps(len(sent)))
@@ -135,6 +140,7 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
     schedule = [
         Injection(1, "C05", {"count": 3}),
         Injection(2, "C15", {}),  # without its parameters it fails, and must not take the partition with it
+        Injection(5, "C05", {"count": 2, "for_frames": 2}),  # in two windows in a row
         Injection(3, "C06", {}),  # takes the place of the honest hint; its other ports are not there
     ]
     image.write(tmp_path / "app", image.compromised({"main.py": _BENIGN.encode()}, schedule, "main:Transfer"))
@@ -146,7 +152,7 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line) for line in done.stdout.split()] == [1, 1 + 3, 1, 1, 1]
+    assert [json.loads(line) for line in done.stdout.split()] == [1, 1 + 3, 1, 1, 1, 1 + 2, 1 + 2, 1]
     said = [line.split(" ", 4) for line in done.stderr.splitlines() if line.startswith("ATTACK")]
     assert [(words[1], words[2], words[3]) for words in said] == [
         ("C05", "begin", "frame=1"),
@@ -155,5 +161,9 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         ("C15", "end", "frame=2"),
         ("C06", "begin", "frame=3"),
         ("C06", "end", "frame=3"),
+        ("C05", "begin", "frame=5"),
+        ("C05", "end", "frame=5"),
+        ("C05", "begin", "frame=6"),
+        ("C05", "end", "frame=6"),
     ]
     assert "error" in json.loads(said[3][4])

@@ -10,6 +10,7 @@ import pytest
 from faults import attack_files, detectors
 from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
+from faults.attacks import f05_bit_flip as f05
 from faults.implant import messages
 from faults.seen import (
     Admitted,
@@ -24,7 +25,15 @@ from faults.seen import (
     first_difference,
 )
 from ipc_schemas import codec
-from ipc_schemas.insulin_pump import ActivityHint, TherapySettings
+from ipc_schemas.insulin_pump import (
+    ActivityHint,
+    Alarm,
+    AlarmCode,
+    AlarmPriority,
+    Mode,
+    TherapySettings,
+    TherapyStatus,
+)
 
 FRAME, UNTIL = 96, 104
 TOKEN = "bx000000-K00"
@@ -33,7 +42,8 @@ HINT_BEFORE = codec.encode(ActivityHint(475, 11.0))
 
 
 def _injection(attack_id: str, **parameters: Any) -> Injection:
-    return Injection(FRAME, attack_id, {"token": TOKEN} | parameters, UNTIL)
+    usual: dict[str, Any] = {"token": TOKEN, "transfer_restarts_max": 1, "transfer_within_frames": 9}
+    return Injection(FRAME, attack_id, usual | parameters, UNTIL)
 
 
 def _admitted(*payloads: bytes, frame: int = FRAME, port: str = "transfer.activity") -> Admitted:
@@ -53,6 +63,21 @@ def _settings(frame: int, basal_max_u_per_h: float) -> Emission:
 
 def _dose(frame: int, payload: bytes = b"\x01") -> Emission:
     return Emission(frame, "therapy.pump_command", payload)
+
+
+def _alarm(frame: int) -> Emission:
+    payload = codec.encode(Alarm(frame * 5, AlarmPriority.MEDIUM, AlarmCode.SENSOR_LOST))
+    return Emission(frame, "therapy.alarm", payload)
+
+
+def _status(frame: int, mode: str) -> Emission:
+    payload = codec.encode(TherapyStatus(frame * 5, 110.0, 1.0, 0.8, 0.0, 110.0, Mode(mode)))
+    return Emission(frame, "therapy.status", payload)
+
+
+def _restarts(count: int) -> tuple[Life, ...]:
+    """A life that ended in the attack's frame, and so many after it; ``_injection`` grants one."""
+    return tuple(Life("transfer", n, FRAME + n, FRAME + n, "ended: partition_exit") for n in range(count + 1))
 
 
 DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
@@ -158,9 +183,34 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K25", {"survivors": (Survivor(1_234, TOKEN),), "lives": DEAD}, True),
     ("K25", {"survivors": (), "lives": DEAD}, False),
     ("K25", {"survivors": (), "lives": ()}, None),
+    ("C21", {"lives": (Life("therapy", 0, 0, 97, "killed: gate_died in therapy"),)}, True),
+    ("C21", {"lives": (*DEAD, Life("therapy", 0, 0, None, ""))}, False),
+    ("C21", {"lives": (Life("therapy", 0, 0, 95, "crashed"), Life("therapy", 1, 96, None, ""))}, False),
+    ("F01", {"lives": _restarts(2), "missed": ()}, True),
+    ("F01", {"lives": _restarts(1), "missed": ()}, False),
+    ("F01", {"lives": (*_restarts(1), Life("therapy", 0, 0, 97, "crashed")), "missed": ()}, True),
+    ("F01", {"lives": _restarts(1), "missed": (Missed(98, "therapy"),)}, True),
+    ("F07", {"survivors": (Survivor(1_234, "therapy"),), "delivered_u": ()}, True),
+    ("F07", {"survivors": (Survivor(1_234, "gate-world"),), "delivered_u": ()}, True),
+    ("F07", {"survivors": (), "delivered_u": (0.1,) * 102}, True),
+    ("F07", {"survivors": (), "delivered_u": (0.1,) * 101 + (0.0,) * 9}, False),
+    ("F07", {"survivors": (Survivor(1_234, TOKEN),), "delivered_u": ()}, False),
     ("F02", {"frame_seconds": {FRAME: 3.0}}, True),
     ("F02", {"frame_seconds": {FRAME: 1.1}}, False),
     ("F02", {"frame_seconds": {95: 3.0}}, None),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0))),)}, True),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(470, 60.0))),)}, True),
+    ("F03", {"admitted": (_admitted(HINT), _admitted(HINT_BEFORE))}, False),
+    ("F03", {"admitted": (_admitted(codec.encode(ActivityHint(540, 60.0)), frame=97),)}, False),
+    ("F04", {"therapy_outputs": (_status(97, "closed_loop"),), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(99, "closed_loop"), _alarm(99)), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(103, "fallback_basal"), _alarm(103)), "suspended_min": ()}, True),
+    ("F04", {"therapy_outputs": (_status(99, "fallback_basal"), _alarm(99)), "suspended_min": ()}, False),
+    ("F04", {"therapy_outputs": (), "suspended_min": (500,)}, False),
+    ("F04", {"therapy_outputs": (), "suspended_min": (300, 600)}, True),
+    ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),)}, True),
+    ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),)}, False),
+    ("F05", {"admitted": (_admitted(HINT, frame=97),)}, False),
 ]
 
 
@@ -179,6 +229,12 @@ def test_each_detector_is_shown_both_ways() -> None:
     for attack_id in attack_files.built():
         shown = {succeeded for other, _, succeeded in CASES if other == attack_id}
         assert {True, False} <= shown, attack_id
+
+
+def test_a_sound_payload_under_a_damaged_header_is_a_damaged_message() -> None:
+    seen = Observations((), admitted=(_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),))
+    assert detectors.detect("F05", seen, _injection("F05", where="sender")).succeeded is True
+    assert detectors.detect("F05", seen, _injection("F05", where="name")).succeeded is False
 
 
 @pytest.mark.parametrize("attack_id", sorted(attack_files.built()))

@@ -31,6 +31,12 @@ from faults.attacks import (
 from faults.attacks import (
     c18_wrong_state_direction as c18,
 )
+from faults.attacks import (
+    f03_clock_jump as f03,
+)
+from faults.attacks import (
+    f05_bit_flip as f05,
+)
 from faults.implant import foothold as footholds
 from faults.implant.foothold import Captured, Foothold
 from ipc_schemas import codec, insulin_pump, wire
@@ -192,6 +198,38 @@ def test_c01_is_larger_than_any_port_allows(stage: Stage) -> None:
     c01.inject(stage.foothold, {"hold_s": 0})
     ((_, payload),) = stage.received()
     assert len(payload) > 10 * max(BYTES_MAX.values())
+
+
+@pytest.mark.parametrize(("minutes", "frame"), [(60, FRAME + 12), (-10, FRAME - 2), (-1_440, 0)])
+def test_f03_stamps_what_it_sends_with_another_time(stage: Stage, minutes: int, frame: int) -> None:
+    f03.inject(stage.foothold, {"minutes": minutes})
+    ((header, hint),) = stage.received()
+    assert header.frame == frame
+    assert codec.Codec(insulin_pump.ActivityHint).decode(hint).at_min == frame * 5
+
+
+@pytest.mark.parametrize("bit", [0, 9, 31])
+@pytest.mark.parametrize(
+    ("where", "reason"), [("sign", "range"), ("exponent", "range"), ("name", "schema"), ("value", "")]
+)
+def test_f05_damages_a_payload_so_that_a_reader_sees_it_or_cannot(
+    stage: Stage, where: str, reason: str, bit: int
+) -> None:
+    f05.inject(stage.foothold, {"where": where, "bit": bit, "flips": 2})
+    ((header, hint),) = stage.received()
+    assert (header.source, header.epoch, header.frame, header.sequence) == (2, 7, FRAME, 0)
+    assert hint != codec.encode(insulin_pump.ActivityHint(FRAME * 5, f05.STEPS_PER_MIN))
+    assert _refusal(header.port, hint) == reason
+
+
+@pytest.mark.parametrize(("where", "place"), [("sender", 0), ("life", 2), ("frame", 3), ("place", 4)])
+def test_f05_damages_one_field_of_a_header(stage: Stage, where: str, place: int) -> None:
+    f05.inject(stage.foothold, {"where": where, "bit": 14, "flips": 4})
+    ((header, hint),) = stage.received()
+    sound = wire.Header(2, ACTIVITY, 7, FRAME, 0)
+    assert [index for index in range(5) if header[index] != sound[index]] == [place]
+    assert (header[place] ^ sound[place]).bit_count() == 4
+    assert hint == codec.encode(insulin_pump.ActivityHint(FRAME * 5, f05.STEPS_PER_MIN))
 
 
 def test_loot_leaves_through_the_upload_port(stage: Stage) -> None:

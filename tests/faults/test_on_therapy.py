@@ -40,9 +40,10 @@ def test_k01_leaves_alone_what_it_does_not_know(name: str) -> None:
         assert json.loads(victim.hear())["held"] == stage.SETTINGS
 
 
-@pytest.mark.parametrize("attack_id", ["K01", "K02", "K03", "K21"])
+@pytest.mark.parametrize("attack_id", ["K01", "K02", "K03", "K21", "C21"])
 def test_no_attack_touches_a_process_outside_its_run(name: str, attack_id: str) -> None:
-    with stage.victim(name, CANARY) as victim:
+    called = f"gate-{name}" if attack_id == "C21" else name
+    with stage.victim(called, CANARY) as victim:
         with stage.attacker(attack_id, {"victim": name, "run_pid": 1 << 22}, knows=True) as attacker:
             report, sent = stage.strike(attacker)
         assert report["interlock"] is True
@@ -75,6 +76,13 @@ def test_k03_ends_the_victim(name: str) -> None:
         with stage.attacker("K03", {"victim": name, "run_pid": os.getpid()}) as attacker:
             stage.strike(attacker)
         assert victim.process.wait(5) == -9
+
+
+def test_c21_ends_the_gate_before_the_victim(name: str) -> None:
+    with stage.victim(f"gate-{name}", CANARY) as gate:
+        with stage.attacker("C21", {"victim": name, "run_pid": os.getpid()}) as attacker:
+            stage.strike(attacker)
+        assert gate.process.wait(5) == -9
 
 
 def test_k03_stops_the_victim_for_a_bounded_time(name: str) -> None:

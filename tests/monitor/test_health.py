@@ -19,7 +19,7 @@ from monitor.design import (
     Window,
     WorldSide,
 )
-from monitor.health import Decision, FrameWentBack, Health, UnknownEvent
+from monitor.health import NO_BUDGET, Decision, FrameWentBack, Health, UnknownEvent
 
 ALL_EVENTS = list(Event)
 
@@ -62,7 +62,12 @@ def device(*partitions: Partition) -> Design:
     )
 
 
-def health(restarts_max: int = 3, within_frames: int = 12, rows: dict[str, str] | None = None) -> Health:
+def health(
+    restarts_max: int = 3,
+    within_frames: int = 12,
+    rows: dict[str, str] | None = None,
+    walls: frozenset[str] = frozenset({"budget"}),
+) -> Health:
     """Two partitions, ``heart`` with the given rows (others restart) and ``radio`` that always restarts."""
     table = {event: Action((rows or {}).get(event.value, "restart")) for event in Event}
     restart_all = dict.fromkeys(Event, Action.RESTART)
@@ -70,7 +75,8 @@ def health(restarts_max: int = 3, within_frames: int = 12, rows: dict[str, str] 
         device(
             partition("heart", 1, restarts_max, within_frames, table),
             partition("radio", 2, restarts_max, within_frames, restart_all),
-        )
+        ),
+        walls,
     )
 
 
@@ -97,6 +103,14 @@ def test_a_restart_leaves_the_window_after_exactly_its_frames() -> None:
 
 def test_a_budget_of_none_quarantines_at_once() -> None:
     assert health(restarts_max=0).on("heart", Event.GATE_DIED, 0).action is Action.QUARANTINE
+
+
+def test_without_the_wall_it_restarts_in_every_frame_but_not_for_ever_in_one() -> None:
+    judge = health(restarts_max=2, within_frames=10, walls=frozenset())
+    assert all(judge.on("heart", Event.PARTITION_EXIT, frame).action is Action.RESTART for frame in range(50))
+    actions = [judge.on("heart", Event.PARTITION_EXIT, 50).action for _ in range(NO_BUDGET.restarts_max + 1)]
+    assert set(actions[:-1]) == {Action.RESTART}
+    assert actions[-1] is Action.QUARANTINE
 
 
 def test_one_partition_does_not_spend_the_budget_of_another() -> None:
@@ -141,7 +155,8 @@ def test_every_event_of_a_full_table_gets_its_row(event: Event) -> None:
 
 
 def test_an_event_without_a_row_raises_and_changes_nothing() -> None:
-    judge = Health(device(partition("heart", 1, 1, 10, {Event.BAD_MESSAGE: Action.RESTART})))
+    rows = {Event.BAD_MESSAGE: Action.RESTART}
+    judge = Health(device(partition("heart", 1, 1, 10, rows)), frozenset({"budget"}))
     with pytest.raises(UnknownEvent, match="no row for event log_flood of partition heart; add one"):
         judge.on("heart", Event.LOG_FLOOD, 9)
     assert judge.on("heart", Event.BAD_MESSAGE, 0).action is Action.RESTART

@@ -10,6 +10,7 @@ import importlib
 import json
 import mmap
 import os
+import signal
 import socket
 import threading
 import time
@@ -264,6 +265,14 @@ def inherited(_facts: Facts) -> str:
 def session_of_others(_facts: Facts) -> str:
     assert os.getsid(0) != os.getpid(), "a session of its own"
     return "in the session of the template"
+
+
+def lives_on_alone(_facts: Facts) -> str:
+    """With what signal the kernel tells it of its parent's death; without seccomp it may ask."""
+    told = ctypes.c_int()
+    _checked(_libc.prctl(2, ctypes.byref(told), 0, 0, 0))  # PR_GET_PDEATHSIG
+    assert told.value != signal.SIGKILL, "it dies with its parent"
+    return f"by signal {told.value}"
 
 
 def host_name(facts: Facts) -> str:

@@ -99,7 +99,8 @@ def test_a_killed_template_is_noticed_and_its_children_go_on_under_the_monitor()
 _KEEPER = """
 import sys
 from tests.sandbox.confined import yard
-with yard() as place, place.confined("wait") as sealed, place.confined("wait") as running:
+OFF = frozenset(sys.argv[1:])
+with yard() as place, place.confined("wait", off=OFF) as sealed, place.confined("wait", off=OFF) as running:
     running.nascent.go()
     running.read_until(b"waiting")
     print(place.launcher.template_pid, sealed.pid, running.pid, flush=True)
@@ -107,10 +108,12 @@ with yard() as place, place.confined("wait") as sealed, place.confined("wait") a
 """
 
 
-def test_with_the_monitor_killed_every_process_dies() -> None:
-    """SIGKILL, so that nothing of it can tidy up. One process waits for ``go``, one runs."""
+def _killed_keeper(*off: str) -> tuple[int, list[int]]:
+    """The pid of a monitor that was killed with SIGKILL, so that nothing of it can tidy up, and of its processes: the
+    template, one that waits for ``go``, one that runs.
+    """
     keeper = subprocess.Popen(
-        [sys.executable, "-c", _KEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _KEEPER, *off], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert keeper.stdout is not None
     assert keeper.stdin is not None
@@ -121,9 +124,56 @@ def test_with_the_monitor_killed_every_process_dies() -> None:
     keeper.wait()
     keeper.stdin.close()
     keeper.stdout.close()
+    return keeper.pid, pids
+
+
+def test_with_the_monitor_killed_every_process_dies() -> None:
+    keeper, pids = _killed_keeper()
     assert _await(lambda: all(_is_gone(pid) for pid in pids)), [pid for pid in pids if not _is_gone(pid)]
     if IS_ROOT:
-        assert _await(lambda: cgroups.sweep() >= 0 and not _groups_of(keeper.pid))
+        assert _await(lambda: cgroups.sweep() >= 0 and not _groups_of(keeper))
+
+
+def test_without_the_lifeline_a_process_outlives_the_monitor() -> None:
+    """The control of the test before."""
+    _, pids = _killed_keeper("lifeline")
+    assert _await(lambda: _is_gone(pids[0]))
+    time.sleep(0.2)
+    running = pids[-1]
+    try:
+        assert not _is_gone(running)
+    finally:
+        os.kill(running, signal.SIGKILL)
+    assert _await(lambda: _is_gone(running))
+
+
+_UNTIED = """
+import os, signal, sys, time
+from sandbox import identity
+identity.LEFT_S_MAX = 0.3
+if os.fork() == 0:
+    identity.tie_to_monitor(frozenset())
+    print(os.getpid(), flush=True)
+    time.sleep(30)
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+def test_what_outlives_the_monitor_without_the_lifeline_ends_all_the_same() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _UNTIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
+    time.sleep(0.1)
+    assert not _is_gone(child)
+    assert _await(lambda: _is_gone(child))
 
 
 def _groups_of(pid: int) -> list[Path]:

@@ -82,6 +82,7 @@ ATTEMPTS = (
     Attempt("signal_by_descriptor", ("seccomp",)),
     Attempt("can_gain", ("nnp", "seccomp", "landlock")),
     Attempt("session_of_others", ("session", "seccomp")),
+    Attempt("lives_on_alone", ("lifeline", "seccomp")),
     Attempt("host_name", ("utsns",), facts={"host": "{host}"}),
     Attempt("set_host_name", ("seccomp", "caps", "uid")),
     Attempt("inherited", ("fds",)),
