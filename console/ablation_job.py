@@ -8,15 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from console import ablation_page, failures, jobs
 from console.failures import Refused
 from console.output import Output
-from evidence import matrix, matrix_html
+from evidence import experiment, matrix, matrix_html
 from evidence.ablation import Row
+from evidence.experiment import LineWrong, References
 from evidence.matrix import Matrix
+from evidence.outcome import Outcome
+from evidence.workers import summary_of
 from faults import attack_files
 from faults.catalogue import UnknownAttack
 from sandbox import walls
+from world.nursery import Nursery
 
 
 def ablate(output: Output, given: Mapping[str, Any]) -> int:
@@ -38,7 +44,7 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
         output.show(ablation_page.progress(row, done, len(wanted), left_s))
 
     workers = given["workers"] or os.cpu_count() or 1
-    found = matrix.search(design, Path(given["design"]), wanted, workers, on_row, keep=given["resume"])
+    found = matrix.search(design, as_named(given["design"]), wanted, workers, on_row, keep=given["resume"])
     output.show(ablation_page.page(found))
     if html is not None:
         html.write_text(matrix_html.page(found), encoding="utf-8")
@@ -46,6 +52,34 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
     output.verdict(ablation_page.closing(found))
     status = failures.NOT_HELD if found.problems else failures.HELD
     output.write_json(as_json(found, status))
+    return status
+
+
+def as_named(design: Path) -> Path:
+    """The design's folder as it stands in a line: below the working directory without what leads there."""
+    whole = design.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+
+
+def replay(output: Output, given: Mapping[str, Any]) -> int:
+    """One experiment again, from its line. Status 0 only if it held."""
+    try:
+        one = experiment.read(given["line"])
+    except LineWrong as error:
+        raise Refused(f"{error} (write the line in quotes, as it was printed)") from None
+    attacks = attack_files.built(jobs.sound_design(one.design).folder)
+    unknown = [each.attack_id for each in one.injections if each.attack_id not in attacks]
+    if unknown or not one.injections:
+        raise Refused(
+            f"the line names {unknown[0] if unknown else 'no attack'}; there are {', '.join(attacks)}"
+        )
+    with Nursery() as nursery:
+        found = experiment.perform(one, References(nursery))
+    output.show(ablation_page.finding(found))
+    output.verdict(ablation_page.outcome_line(found))
+    status = failures.HELD if found.outcome is Outcome.HELD else failures.NOT_HELD
+    told = msgspec.to_builtins(summary_of(found))
+    output.write_json({"format": 2, "verb": "replay", "exit_status": status} | told)
     return status
 
 

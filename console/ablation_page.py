@@ -9,6 +9,7 @@ from rich.rule import Rule as Line
 from rich.text import Text
 
 from evidence.ablation import Row
+from evidence.experiment import Finding
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
 from faults import attack_files
@@ -97,6 +98,29 @@ def closing(matrix: Matrix) -> Text:
         f"found in {questions} experiments",
         style=style,
     )
+
+
+def finding(found: Finding) -> Group:
+    """One experiment: its line, what each attack did, and how it compares."""
+    lines: list[Text] = [Text(found.experiment.line, style="dim")]
+    for one, effect in zip(found.experiment.schedule, found.effects, strict=True):
+        lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
+    comparison = found.comparison
+    if comparison is not None and not found.experiment.without:
+        same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")
+        lines.append(
+            Text(f"the critical partitions' {comparison.messages} messages beside the replay: {same}")
+        )
+    if found.severity is not None:
+        lines.append(Text(f"harm beside the calm twin: {found.severity.name}"))
+    return Group(*lines, outcome_line(found))
+
+
+def outcome_line(found: Finding) -> Text:
+    """The outcome, why, and the journal's chain value."""
+    style = "bold green" if found.outcome is Outcome.HELD else "bold red"
+    text = Text(f"{found.outcome.value}  ", style=style).append("; ".join(found.reasons), "default")
+    return text.append(f"  chain {found.chain}", "dim")
 
 
 def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:

@@ -57,6 +57,10 @@ Examples:
 \b
 A chain alone shows that nothing was changed by accident, or by someone who did not chain it anew.
 """
+_REPLAY_EPILOG = """\b
+Example:
+  run_device.py replay 'design=designs/insulin_pump frames=19 without=recheck,schema C06@14'
+"""
 _ABLATE_EPILOG = """\b
 Examples:
   run_device.py ablate K01 C07
@@ -158,6 +162,14 @@ def attack(**given: Any) -> int:
 def ablate(**given: Any) -> int:
     """Find which smallest sets of walls must fall before each attack gets through. Without an ID: all of them."""
     return _do(ablation_job.ablate, given)
+
+
+@cli.command(epilog=_REPLAY_EPILOG)
+@click.argument("line", metavar="LINE")
+@options.common
+def replay(**given: Any) -> int:
+    """Run one experiment again from the line that was printed for it. Status 0 only if it held."""
+    return _do(ablation_job.replay, given)
 
 
 @cli.command(epilog=_CHECK_EPILOG)
