@@ -28,6 +28,12 @@ class Means:
     deadline_unix_s: float
     victim: str = "therapy"
     hints_max: int = 8
+    #: The device of a terminal in which nobody types.
+    terminal: str = ""
+    #: A folder into which everyone may write, and which ends with the run.
+    folder: str = ""
+    #: Where this host writes cores (core(5)).
+    core_pattern: str = ""
 
 
 def token_of(means: Means, attack_id: str) -> str:
@@ -59,6 +65,8 @@ GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "abstract_name": lambda means, _: {"abstract_name": means.abstract_name},
     "token": lambda means, attack_id: {"token": token_of(means, attack_id)},
     "deadline": lambda means, _: {"deadline_unix_s": means.deadline_unix_s},
+    "terminal": lambda means, _: {"terminal": means.terminal},
+    "folder": lambda means, _: {"folder": means.folder, "core_pattern": means.core_pattern},
     "contract": lambda means, _: {"messages_per_frame_max": means.hints_max},
 }
 

@@ -1,0 +1,66 @@
+"""K20: keep every processor busy, and drive everyone else's data out of the caches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
+from faults.implant import bodies
+from faults.implant.foothold import Foothold
+from faults.seen import Observations, bound
+
+CHILDREN_MAX = 8
+SPIN_S = 3.0
+#: One window of one second, and half of that for what else a partition does in its frames.
+CPU_S_MAX = 1.5
+_CACHE_BYTES = 8 << 20
+_LINE_BYTES = 64
+
+
+def inject(_foothold: Foothold, parameters: Parameters) -> Report:
+    """``count`` (4) children and this process walk through memory for ``seconds`` (3), without a pause."""
+    until_s = time.monotonic() + min(float(parameters.get("seconds", SPIN_S)), SPIN_S)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    born, note = 0, ""
+    for _ in range(min(int(parameters.get("count", 4)), CHILDREN_MAX)):
+        try:
+            child = bodies.fork()
+        except OSError as error:
+            note = str(error)
+            break
+        if child == 0:
+            signal.alarm(int(SPIN_S) + 1)
+            _spin(until_s)
+            os._exit(0)
+        born += 1
+    _spin(until_s)
+    return {"children": born, "note": note}
+
+
+def _spin(until_s: float) -> None:
+    memory = bytearray(_CACHE_BYTES)
+    while time.monotonic() < until_s:
+        memory[::_LINE_BYTES] = bytes(_CACHE_BYTES // _LINE_BYTES)
+
+
+def effect(seen: Observations, injection: Injection) -> Effect:
+    """It used more processor time than its window grants. Virtual time shows nothing of this; the host's count does."""
+    limit = bound(injection, "cpu_s_max", CPU_S_MAX)
+    before = max((one.cpu_s for one in seen.before(injection, seen.attacker)), default=0.0)
+    used = max(peak.cpu_s for peak in seen.peaks_of(injection, seen.attacker)) - before
+    return Effect(
+        used > limit, f"It used {used:.1f} s of processor time; {limit:.1f} s is what its frames grant."
+    )
+
+
+ATTACK = Attack(
+    "K20",
+    "It keeps every processor busy at once, and pushes everyone else's data out of the fast memory.",
+    effect,
+    inject,
+    parameters={"count": Between(1, CHILDREN_MAX)},
+    costs_a_restart=True,
+    walls=("window", "seccomp", "pidscg", "cpucg"),
+)
