@@ -17,6 +17,14 @@ FRAME_MINUTES = 5
 ONSET_FRAME = 96  # 08:00
 END_FRAME = 264  # 22:00
 
+#: Rows that are not built because the reference device has nothing for them to attack, each with the reason.
+NOT_BUILT: Mapping[str, str] = MappingProxyType(
+    {
+        "K14": "No two processes of the device share a folder in which both may write: there is no spool and no inbox "
+        "of updates, and the one name in a channel's folder is gone before code of a partition runs.",
+    }
+)
+
 #: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has
 #: time to develop where no wall stands; what may end therapy's life there, and with it the overwritten
 #: memory, comes late. Attacks that cost a walled attacker a restart alternate with those that do not, as far

@@ -38,6 +38,8 @@ class Peaks:
 
     samples: int = 0
     processes_max: int = 0
+    #: Of the largest single process.
+    threads_max: int = 0
     rss_bytes_max: int = 0
     fds_max: int = -1
     held_bytes_max: int = -1

@@ -33,7 +33,8 @@ _FD_TABLE_MIN = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # After the name in /proc/PID/stat.
-_PARENT_FIELD, _USER_TICKS_FIELD, _SYSTEM_TICKS_FIELD, _NICE_FIELD, _START_FIELD = 1, 11, 12, 16, 19
+_PARENT_FIELD, _USER_TICKS_FIELD, _SYSTEM_TICKS_FIELD, _NICE_FIELD = 1, 11, 12, 16
+_THREADS_FIELD, _START_FIELD = 17, 19
 
 
 class _Process(NamedTuple):
@@ -44,6 +45,7 @@ class _Process(NamedTuple):
     nice: int
     started: int
     ticks: int
+    threads: int
 
 
 class Watcher:
@@ -194,6 +196,7 @@ class Watcher:
         peak.processes_max = max(peak.processes_max, len(processes))
         peak.rss_bytes_max = max(peak.rss_bytes_max, *(_rss_bytes(one.pid) for one in processes))
         for one in processes:
+            peak.threads_max = max(peak.threads_max, one.threads)
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"
             peak.nice_max = max(peak.nice_max, one.nice)
@@ -270,7 +273,7 @@ def _look(pid: int) -> _Process | None:
     comm = head.partition("(")[2]
     ticks = int(words[_USER_TICKS_FIELD]) + int(words[_SYSTEM_TICKS_FIELD])
     parent, nice, started = (int(words[i]) for i in (_PARENT_FIELD, _NICE_FIELD, _START_FIELD))
-    return _Process(pid, comm, words[0], parent, nice, started, ticks)
+    return _Process(pid, comm, words[0], parent, nice, started, ticks, int(words[_THREADS_FIELD]))
 
 
 def _parked_fds(pid: int) -> int:

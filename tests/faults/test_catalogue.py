@@ -41,6 +41,11 @@ def test_every_built_attack_has_a_row_a_sentence_and_a_detector() -> None:
     assert all(not row.plain for row in catalogue.rows().values() if not row.built)
 
 
+def test_a_row_that_stays_unbuilt_gives_its_reason() -> None:
+    assert set(catalogue.NOT_BUILT) <= set(catalogue.rows()) - set(BUILT)
+    assert all(reason.endswith(".") for reason in catalogue.NOT_BUILT.values())
+
+
 def test_the_demonstration_covers_every_family_it_must() -> None:
     must = {"C06", "C08", "C05", "C14", "C15", "C03", "K01", "K02", "K03", "K23", "K16", "K25"}
     assert must <= set(catalogue.DEMO_ORDER)
@@ -136,6 +141,7 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         Injection(1, "C05", {"count": 3}),
         Injection(2, "C15", {}),  # without its parameters it fails, and must not take the partition with it
         Injection(3, "C06", {}),  # takes the place of the honest hint; its other ports are not there
+        Injection(4, "K26", {"collector_udp_port": 9}),  # begins before the first window
     ]
     image.write(tmp_path / "app", image.compromised({"main.py": _BENIGN.encode()}, schedule, "main:Transfer"))
     lib = tmp_path / "lib"
@@ -155,5 +161,8 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         ("C15", "end", "frame=2"),
         ("C06", "begin", "frame=3"),
         ("C06", "end", "frame=3"),
+        ("K26", "begin", "frame=4"),
+        ("K26", "end", "frame=4"),
     ]
     assert "error" in json.loads(said[3][4])
+    assert json.loads(said[7][4]) == {"note": ""}  # its thread had been started

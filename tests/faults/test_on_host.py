@@ -200,6 +200,15 @@ def test_k23_and_k08_arrive_at_the_collector() -> None:
         assert doors == {one.door for one in seen.received or () if attack_id.encode() in one.data}
 
 
+def test_k26_a_thread_of_before_the_first_window_lives_on_and_gets_out(token: str) -> None:
+    with Collector() as collector:
+        watcher, report = stage.watched("K26", {"collector_udp_port": collector.udp_port}, token)
+    alone = stage.injection("K26", threads_max=1)
+    assert detectors.detect("K26", stage.observations(watcher), alone).succeeded is True, report
+    seen = stage.observations(watcher, received=collector.received())
+    assert detectors.detect("K26", seen, stage.injection("K26", threads_max=9)).succeeded is True, report
+
+
 def test_egress_to_nobody_is_no_effect() -> None:
     with Collector() as elsewhere:
         closed = elsewhere.tcp_port
