@@ -25,7 +25,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     try:
         ours, theirs = socket.socketpair()
     except OSError as error:
-        return {"smuggled": smuggled, "note": str(error)}
+        return bodies.failed(parameters, str(error)) | {"smuggled": smuggled}
     parked, note = 0, ""
     with ours, theirs:
         ours.setblocking(False)
@@ -82,5 +82,5 @@ ATTACK = Attack(
     effect,
     inject,
     parameters={"count": Between(128, PARKED_MAX)},
-    walls=("seccomp", "rlimits"),
+    walls=("seccomp", "rlimits", "userns", "uid", "caps"),
 )

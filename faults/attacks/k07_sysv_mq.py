@@ -24,7 +24,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     size = min(int(parameters.get("bytes", 1 << 16)), SEGMENT_BYTES_MAX)
     segment = libc.shmget(_IPC_PRIVATE, ctypes.c_size_t(size), _IPC_CREAT | 0o666)
     if segment < 0:
-        return {"note": os.strerror(ctypes.get_errno())}
+        return bodies.failed(parameters, os.strerror(ctypes.get_errno()))
     address = libc.shmat(segment, None, 0)
     libc.shmctl(segment, _IPC_RMID, None)
     if address == ctypes.c_void_p(-1).value:

@@ -58,7 +58,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     else:
         got = _call(numbers[kind], *_arguments(kind))
     if got < 0:
-        return {"kind": kind, "note": os.strerror(ctypes.get_errno())}
+        return bodies.failed(parameters, f"{kind}: {os.strerror(ctypes.get_errno())}")
     bodies.hold(parameters, 0.15)
     if kind != "keyctl":
         os.close(got)

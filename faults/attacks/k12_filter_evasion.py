@@ -28,16 +28,16 @@ _I386_MEMFD_CREATE, _CLOSE_ON_EXEC = 356, 1
 def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     """By the ``way`` "clone3" a child called ``token``, by "int80" a memory file of that name."""
     way, token = str(parameters.get("way", WAYS[0])), str(parameters["token"])
-    return _clone3(token) if way == "clone3" else _int80(parameters, token)
+    return _clone3(parameters, token) if way == "clone3" else _int80(parameters, token)
 
 
-def _clone3(token: str) -> Report:
+def _clone3(parameters: Parameters, token: str) -> Report:
     arguments = struct.pack("<8Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
     # The interpreter's lock stays with this thread: the child has no other to give it back.
     libc = ctypes.PyDLL(None, use_errno=True)
     child = libc.syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_long(_CLONE_ARGUMENTS_BYTES))
     if child < 0:
-        return {"note": os.strerror(ctypes.get_errno())}
+        return bodies.failed(parameters, os.strerror(ctypes.get_errno()))
     if child == 0:
         signal.alarm(3)
         bodies.take_name(token)
@@ -51,7 +51,11 @@ def _int80(parameters: Parameters, token: str) -> Report:
         return {"note": f"{platform.machine()} has no 32-bit entry of this kind"}
     rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_32BIT
-    with mmap.mmap(-1, _PAGE_BYTES, flags=flags, prot=rights) as page:
+    try:
+        room = mmap.mmap(-1, _PAGE_BYTES, flags=flags, prot=rights)
+    except OSError as error:
+        return bodies.failed(parameters, str(error))
+    with room as page:
         start = ctypes.addressof(ctypes.c_char.from_buffer(page))
         page[_NAME_AT : _NAME_AT + len(token) + 1] = token.encode() + b"\0"
         # push rbx; mov eax, call; mov ebx, name; mov ecx, flags; int 0x80; pop rbx; ret
@@ -65,7 +69,7 @@ def _int80(parameters: Parameters, token: str) -> Report:
         page[: len(code)] = code
         fd = ctypes.CFUNCTYPE(ctypes.c_int)(start)()
     if fd < 0:
-        return {"note": os.strerror(-fd)}
+        return bodies.failed(parameters, os.strerror(-fd))
     bodies.hold(parameters, 0.15)
     os.close(fd)
     return {"memory_file": True}

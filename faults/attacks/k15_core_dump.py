@@ -69,5 +69,5 @@ ATTACK = Attack(
     parameters={"bytes": Between(1 << 16, CORE_BYTES_MAX, by_factor=True)},
     needs=("folder",),
     costs_a_restart=True,
-    walls=("rlimits", "mntns", "seccomp", "landlock"),
+    walls=("rlimits", "dumpable", "mntns", "seccomp", "landlock"),
 )
