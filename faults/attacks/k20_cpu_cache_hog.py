@@ -11,8 +11,9 @@ from faults.implant import bodies
 from faults.implant.foothold import Foothold
 from faults.seen import Observations, bound
 
-CHILDREN_MAX = 8
-SPIN_S = 3.0
+CHILDREN_MAX = 4
+#: Of processor time each, and on the clock, which is longer on a busy machine.
+SPIN_CPU_S, SPIN_S_MAX = 1.8, 8
 #: One window of one second, and half of that for what else a partition does in its frames.
 CPU_S_MAX = 1.5
 _CACHE_BYTES = 8 << 20
@@ -20,28 +21,29 @@ _LINE_BYTES = 64
 
 
 def inject(_foothold: Foothold, parameters: Parameters) -> Report:
-    """``count`` (4) children and this process walk through memory for ``seconds`` (3), without a pause."""
-    until_s = time.monotonic() + min(float(parameters.get("seconds", SPIN_S)), SPIN_S)
+    """``count`` (2) children and this process each walk through memory for ``seconds`` (1.8) of processor time."""
+    seconds = min(float(parameters.get("seconds", SPIN_CPU_S)), SPIN_CPU_S)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     born, note = 0, ""
-    for _ in range(min(int(parameters.get("count", 4)), CHILDREN_MAX)):
+    for _ in range(min(int(parameters.get("count", 2)), CHILDREN_MAX)):
         try:
             child = bodies.fork()
         except OSError as error:
             note = str(error)
             break
         if child == 0:
-            signal.alarm(int(SPIN_S) + 1)
-            _spin(until_s)
+            signal.alarm(SPIN_S_MAX)
+            _spin(seconds)
             os._exit(0)
         born += 1
-    _spin(until_s)
+    _spin(seconds)
     return {"children": born, "note": note}
 
 
-def _spin(until_s: float) -> None:
+def _spin(seconds: float) -> None:
     memory = bytearray(_CACHE_BYTES)
-    while time.monotonic() < until_s:
+    until_s, enough_s = time.monotonic() + SPIN_S_MAX, time.process_time() + seconds
+    while time.monotonic() < until_s and time.process_time() < enough_s:
         memory[::_LINE_BYTES] = bytes(_CACHE_BYTES // _LINE_BYTES)
 
 
@@ -62,5 +64,5 @@ ATTACK = Attack(
     inject,
     parameters={"count": Between(1, CHILDREN_MAX)},
     costs_a_restart=True,
-    walls=("window", "seccomp", "pidscg", "cpucg"),
+    walls=("window",),
 )

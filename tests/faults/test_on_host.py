@@ -40,7 +40,7 @@ def token() -> str:
         ("K07", {}),
         ("K11", {"kind": "keyctl"}),
         ("K12", {"way": "clone3"}),
-        ("K20", {"count": 2, "seconds": 2.0, "cpu_s_max": 0.3}),
+        ("K20", {"count": 2, "seconds": 0.8, "cpu_s_max": 0.6}),
         ("F02", {"seconds": 2.3}),
     ],
 )
