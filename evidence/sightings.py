@@ -62,6 +62,7 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         peaks=run.peaks,
         frame_seconds=run.frame_seconds,
         shared_files=run.shared_files,
+        clock_jumps=run.clock_jumps,
         survivors=run.survivors,
         lives=_lives(run),
         missed=_missed(run),

@@ -91,6 +91,7 @@ class OneOf:
 
 Range = Between | OneOf
 Inject = Callable[["Foothold", Parameters], Report]
+Begin = Callable[[Parameters], None]
 Strike = Callable[["Stage", Parameters], Report]
 Detect = Callable[["Observations", Injection], Effect]
 
@@ -109,6 +110,8 @@ class Attack:
     effect: Detect
     inject: Inject | None = None
     strike: Strike | None = None
+    #: What an injector inside does before, in each life, as soon as code of the image can run at all.
+    at_start: Begin | None = None
     #: What may vary from experiment to experiment, each with its range. What is not given is the injector's usual.
     parameters: Mapping[str, Range] = field(default_factory=dict)
     #: What only the harness knows and the injector needs: names of ``faults.means.GIVES``.

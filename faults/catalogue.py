@@ -17,6 +17,19 @@ FRAME_MINUTES = 5
 ONSET_FRAME = 96  # 08:00
 END_FRAME = 264  # 22:00
 
+#: Rows that are not built because the reference device has nothing for them to attack, each with the reason.
+NOT_BUILT: Mapping[str, str] = MappingProxyType(
+    {
+        "C20": (
+            "It has no effect that is seen or not: which of the legal messages is sent carries a number of bits per "
+            "second whatever wall stands, and that number is measured, not judged."
+        ),
+        "F06": "The reference device has no updates yet, so there is none that a loss of power could interrupt.",
+        "K14": "No two processes of the device share a folder in which both may write: there is no spool and no inbox "
+        "of updates, and the one name in a channel's folder is gone before code of a partition runs.",
+    }
+)
+
 #: What the demonstration day runs, in this order. The overwriting of memory comes first, so that harm has
 #: time to develop where no wall stands; what may end therapy's life there, and with it the overwritten
 #: memory, comes late. Attacks that cost a walled attacker a restart alternate with those that do not, as far
@@ -25,17 +38,6 @@ DEMO_ORDER = (
     "K01", "K23", "C14", "K16", "K18", "K02", "K09", "K10", "K17", "K19", "K24", "F02",
     "C07", "C05", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
-
-#: Rows that are not built on purpose, each with the reason in one sentence.
-NOT_BUILT: Mapping[str, str] = MappingProxyType(
-    {
-        "C20": (
-            "It has no effect that is seen or not: which of the legal messages is sent carries a number of bits per "
-            "second whatever wall stands, and that number is measured, not judged."
-        ),
-        "F06": "The reference device has no updates yet, so there is none that a loss of power could interrupt.",
-    }
-)
 
 
 class UnknownAttack(ValueError):

@@ -6,9 +6,12 @@ with an implant beside it that sleeps until its frame; monitor, gates and walls 
 
 from __future__ import annotations
 
+import os
 import secrets
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from faults.attack import ATTACKED, Injection, Report
 from faults.collector import Collector
 from faults.outside import Stage
 from faults.seen import Peaks, Received, Survivor
+from faults.terminal import Terminal
 from faults.watcher import Watcher
 from ipc_schemas import links
 from monitor import journal
@@ -46,6 +50,7 @@ class Run:
     peaks: dict[tuple[str, int], Peaks] = field(default_factory=dict)
     frame_seconds: dict[int, float] = field(default_factory=dict)
     shared_files: dict[tuple[int, str], int] = field(default_factory=dict)
+    clock_jumps: tuple[tuple[int, int], ...] = ()
     survivors: tuple[Survivor, ...] = ()
     #: Outside attacks that were carried out: id and frame, and what each says of itself.
     struck: dict[tuple[str, int], Report] = field(default_factory=dict)
@@ -110,9 +115,15 @@ def _attacked(
         f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
     }
     struck: dict[tuple[str, int], Report] = {}
-    with Collector() as collector, Bench(nursery) as bench:
-        equipped = _equip(design, schedule, collector, bench.monitor.pid, token)
-        with Watcher(bench.monitor.pid, names, now.frame_now, token) as watcher:
+    with (
+        Collector() as collector,
+        Terminal() as terminal,
+        Bench(nursery) as bench,
+        _open_folder(token) as drop,
+    ):
+        known = _means(design, collector, bench.monitor.pid, token, terminal, drop)
+        equipped = catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))
+        with Watcher(bench.monitor.pid, names, now.frame_now, token, folder=drop) as watcher:
 
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
@@ -134,10 +145,11 @@ def _attacked(
         record,
         None,
         schedule=tuple(equipped),
-        received=collector.received(),
+        received=collector.received() + terminal.received(),
         peaks=watcher.peaks,
         frame_seconds=watcher.frame_seconds(),
         shared_files=watcher.shared_files,
+        clock_jumps=tuple(watcher.clock_jumps),
         survivors=survivors,
         struck=struck,
     )
@@ -167,10 +179,10 @@ class _Now:
         return self.frame
 
 
-def _equip(
-    design: Design, schedule: Sequence[Injection], collector: Collector, run_pid: int, token: str
-) -> list[Injection]:
-    known = means.Means(
+def _means(
+    design: Design, collector: Collector, run_pid: int, token: str, terminal: Terminal, drop: str
+) -> means.Means:
+    return means.Means(
         run_pid=run_pid,
         token=token,
         ports={port.full_name: port.number for port in design.ports},
@@ -181,8 +193,18 @@ def _equip(
         deadline_unix_s=time.time() + SURVIVAL_S,
         restarts={p.name: (p.restart.restarts_max, p.restart.within_frames) for p in design.partitions},
         hints_max=design.port(f"{ATTACKED}.activity").messages_per_frame_max,
+        terminal=terminal.path,
+        folder=drop,
+        core_pattern=Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip(),
     )
-    return catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))
+
+
+@contextmanager
+def _open_folder(token: str) -> Iterator[str]:
+    """A folder into which every process of this machine may write, and which ends with the run."""
+    with tempfile.TemporaryDirectory(prefix=f"{token}-") as folder:
+        os.chmod(folder, 0o1777)
+        yield folder
 
 
 def _with_implants(

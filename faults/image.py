@@ -40,7 +40,7 @@ def implant_files(attack_ids: Iterable[str], design_folder: Path | None = None) 
 
 
 def schedule_bytes(schedule: Iterable[Injection], entry: str, design_folder: Path | None = None) -> bytes:
-    """``schedule.json``: the benign entry, and for each attack its frame, file, parameters and the port it takes."""
+    """``schedule.json``: the benign entry, and for each attack its frame, file, port to take, and parameters."""
     attacks = attack_files.built(design_folder)
     plan = [
         {
@@ -48,6 +48,7 @@ def schedule_bytes(schedule: Iterable[Injection], entry: str, design_folder: Pat
             "id": one.attack_id,
             "module": attack_files.path_of(one.attack_id, design_folder).stem,
             "replaces": attacks[one.attack_id].replaces,
+            "starts": attacks[one.attack_id].at_start is not None,
             "parameters": dict(one.parameters),
         }
         for one in schedule

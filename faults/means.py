@@ -30,6 +30,12 @@ class Means:
     hints_max: int = 8
     #: Of each partition: how many restarts it is granted, and within how many frames.
     restarts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    #: The device of a terminal in which nobody types.
+    terminal: str = ""
+    #: A folder into which everyone may write, and which ends with the run.
+    folder: str = ""
+    #: Where this host writes cores (core(5)).
+    core_pattern: str = ""
 
 
 def token_of(means: Means, attack_id: str) -> str:
@@ -69,6 +75,8 @@ GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "token": lambda means, attack_id: {"token": token_of(means, attack_id)},
     "deadline": lambda means, _: {"deadline_unix_s": means.deadline_unix_s},
     "restarts": _restarts,
+    "terminal": lambda means, _: {"terminal": means.terminal},
+    "folder": lambda means, _: {"folder": means.folder, "core_pattern": means.core_pattern},
     "contract": lambda means, _: {"messages_per_frame_max": means.hints_max},
 }
 

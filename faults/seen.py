@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -37,6 +38,8 @@ class Peaks:
 
     samples: int = 0
     processes_max: int = 0
+    #: Of the largest single process.
+    threads_max: int = 0
     rss_bytes_max: int = 0
     fds_max: int = -1
     held_bytes_max: int = -1
@@ -45,6 +48,16 @@ class Peaks:
     has_io_uring: bool = False
     has_foreign_user_namespace: bool = False
     comms: set[str] = field(default_factory=set)
+    #: Kinds of the kernel's anonymous objects held, such as ``bpf-map``, ``perf_event``, ``eventpoll``.
+    kernel_objects: set[str] = field(default_factory=set)
+    #: Memory files held, by name: the largest number of descriptors of that name in one process.
+    memory_files: Counter[str] = field(default_factory=Counter)
+    #: System V shared memory of its making that stood where all on the machine can see it.
+    segment_bytes_max: int = 0
+    #: Descriptors in its Unix sockets that nobody had taken out.
+    parked_fds_max: int = 0
+    #: Processor time of all its processes from the start of the run, the dead ones' included.
+    cpu_s: float = 0.0
 
 
 class Admitted(NamedTuple):
@@ -115,6 +128,8 @@ class Observations:
     peaks: Mapping[tuple[str, int], Peaks] | None = None
     frame_seconds: Mapping[int, float] | None = None
     shared_files: Mapping[tuple[int, str], int] | None = None
+    #: Frame and microseconds by which the kernel's estimate of the clock's error changed between two looks.
+    clock_jumps: tuple[tuple[int, int], ...] | None = None
     survivors: tuple[Survivor, ...] | None = None
     lives: tuple[Life, ...] | None = None
     missed: tuple[Missed, ...] | None = None
@@ -188,6 +203,19 @@ class Observations:
         if self.missed is None:
             raise CannotTell("no record of missed windows")
         return [one for one in self.missed if one.partition == partition and injection.covers(one.frame)]
+
+    def before(self, injection: Injection, label: str) -> list[Peaks]:
+        """What the watcher saw of a partition or gate before the attack."""
+        return [
+            peak
+            for (who, frame), peak in (self.peaks or {}).items()
+            if who == label and frame < injection.frame
+        ]
+
+    def peaks_with_descriptors(self, injection: Injection) -> list[Peaks]:
+        """Of the attacker. Raises ``CannotTell`` when its descriptors could not be looked at."""
+        self.held_bytes(injection)
+        return self.peaks_of(injection, self.attacker)
 
     def held_bytes(self, injection: Injection) -> int:
         """The most bytes that the attacker held in files. A life that ended with the attempt holds none."""

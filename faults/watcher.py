@@ -11,21 +11,30 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from faults import kernel_tables
 from faults.seen import Peaks, Survivor
 
 INTERVAL_S = 0.005
+#: What is dearer to look at, or cheaper to hold for an attacker, is looked at in every so many samples.
+SELDOM = 4
 DEPTH_MAX = 32
 FDS_LOOKED_AT_MAX = 4_096
 #: Where any process without walls can leave a file for all to see.
 SHARED_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
+#: Under this name a key that all can see is listed beside the files that all can see.
+KEYS = "/proc/keys"
 #: The kernel's smallest descriptor table; it only grows.
 _FD_TABLE_MIN = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_NICE_FIELD, _PARENT_FIELD, _START_FIELD = 16, 1, 19  # after the name in /proc/PID/stat
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# After the name in /proc/PID/stat.
+_PARENT_FIELD, _USER_TICKS_FIELD, _SYSTEM_TICKS_FIELD, _NICE_FIELD = 1, 11, 12, 16
+_THREADS_FIELD, _START_FIELD = 17, 19
 
 
 class _Process(NamedTuple):
@@ -35,6 +44,8 @@ class _Process(NamedTuple):
     parent: int
     nice: int
     started: int
+    ticks: int
+    threads: int
 
 
 class Watcher:
@@ -42,8 +53,8 @@ class Watcher:
 
     ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a
     label; descendants of a labelled process count with it. ``frame_now`` gives the run's current frame.
-    ``token`` is the run's (``faults.catalogue.Means``): processes and files of attacks have names that begin
-    with it.
+    ``token`` is the run's (``faults.means.Means``): processes and files of attacks have names that begin
+    with it. ``folder`` is one in which every file counts as an attack's.
     """
 
     def __init__(
@@ -53,15 +64,20 @@ class Watcher:
         frame_now: Callable[[], int],
         token: str,
         interval_s: float = INTERVAL_S,
+        folder: str = "",
     ) -> None:
         self.peaks: dict[tuple[str, int], Peaks] = {}
         self.frame_seen_s: dict[int, tuple[float, float]] = {}
         self.shared_files: dict[tuple[int, str], int] = {}
+        self.clock_jumps: list[tuple[int, int]] = []
         self.samples = 0
         self._root_pid, self._names, self._frame_now, self._token = root_pid, names, frame_now, token
-        self._interval_s = interval_s
+        self._interval_s, self._folder = interval_s, folder
         self._usual: dict[int, tuple[str, int | None]] = {}
         self._labelled: dict[tuple[int, int], str] = {}
+        self._ticks: dict[tuple[int, int], int] = {}
+        self._ticks_of: dict[str, int] = {}
+        self._clock_error = kernel_tables.ClockError()
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
@@ -130,14 +146,34 @@ class Watcher:
         for label, processes in members.items():
             self._record(self.peaks.setdefault((label, frame), Peaks()), label, processes)
         for folder in SHARED_FOLDERS:
-            self._sample_folder(folder, frame)
+            self._sample_folder(folder, frame, self._token)
+        if self._folder:
+            self._sample_folder(self._folder, frame, "")
+        if self.samples % SELDOM == 0:
+            self._sample_tables(frame, members)
         self.samples += 1
 
-    def _sample_folder(self, folder: str, frame: int) -> None:
+    def _sample_tables(self, frame: int, members: dict[str, list[_Process]]) -> None:
+        """What stands in the kernel's tables, and the descriptors that are on their way in sockets."""
+        owners = {one.pid: label for label, processes in members.items() for one in processes}
+        for label, size in kernel_tables.total(kernel_tables.shared_segments(), owners).items():
+            peak = self.peaks[label, frame]
+            peak.segment_bytes_max = max(peak.segment_bytes_max, size)
+        for label, processes in members.items():
+            peak = self.peaks[label, frame]
+            parked = sum(_parked_fds(one.pid) for one in processes)
+            peak.parked_fds_max = max(peak.parked_fds_max, parked)
+        for key in kernel_tables.keys(self._token):
+            self.shared_files[frame, f"{KEYS}/{key}"] = 0
+        jump_us = self._clock_error.jump_us()
+        if jump_us:
+            self.clock_jumps.append((frame, jump_us))
+
+    def _sample_folder(self, folder: str, frame: int, prefix: str) -> None:
         """Note files of attacks, with their sizes, in ``shared_files`` by frame and path."""
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                if name.startswith(self._token):
+                if name.startswith(prefix):
                     path = f"{folder}/{name}"
                     size = os.stat(path).st_size
                     self.shared_files[(frame, path)] = max(size, self.shared_files.get((frame, path), 0))
@@ -150,14 +186,24 @@ class Watcher:
         if label and process.state != "Z":
             members.setdefault(label, []).append(process)
             self._labelled[(pid, process.started)] = label
+            self._count_ticks(process, label)
         for child in _children(pid):
             self._descend(child, label, depth + 1, members)
 
-    def _record(self, peak: Peaks, _label: str, processes: list[_Process]) -> None:
+    def _count_ticks(self, process: _Process, label: str) -> None:
+        """Processor time of all that a label ever was, the dead included."""
+        key = (process.pid, process.started)
+        more = process.ticks - self._ticks.get(key, 0)
+        self._ticks[key] = process.ticks
+        self._ticks_of[label] = self._ticks_of.get(label, 0) + more
+
+    def _record(self, peak: Peaks, label: str, processes: list[_Process]) -> None:
         peak.samples += 1
+        peak.cpu_s = self._ticks_of.get(label, 0) / _TICKS_PER_S
         peak.processes_max = max(peak.processes_max, len(processes))
         peak.rss_bytes_max = max(peak.rss_bytes_max, *(_rss_bytes(one.pid) for one in processes))
         for one in processes:
+            peak.threads_max = max(peak.threads_max, one.threads)
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"
             peak.nice_max = max(peak.nice_max, one.nice)
@@ -208,15 +254,19 @@ def _record_descriptors(peak: Peaks, pid: int) -> None:
         if table and int(table) <= _FD_TABLE_MIN:
             peak.fds_max = max(peak.fds_max, int(table))
         return
-    held = 0
+    held, memory_files = 0, Counter[str]()
     for name in names[:FDS_LOOKED_AT_MAX]:
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/{pid}/fd/{name}")
             peak.has_io_uring |= target == "anon_inode:[io_uring]"
-            if target.startswith("/memfd:"):
+            if target.startswith("anon_inode:"):
+                peak.kernel_objects.add(target.removeprefix("anon_inode:").strip("[]"))
+            elif target.startswith("/memfd:"):
+                memory_files[target.removeprefix("/memfd:").removesuffix(" (deleted)")] += 1
                 held += os.stat(f"/proc/{pid}/fd/{name}").st_blocks * 512
     peak.fds_max = max(peak.fds_max, len(names))
     peak.held_bytes_max = max(peak.held_bytes_max, held)
+    peak.memory_files |= memory_files
 
 
 def _look(pid: int) -> _Process | None:
@@ -228,9 +278,21 @@ def _look(pid: int) -> _Process | None:
     head, _, tail = text.rpartition(")")
     words = tail.split()
     comm = head.partition("(")[2]
-    return _Process(
-        pid, comm, words[0], int(words[_PARENT_FIELD]), int(words[_NICE_FIELD]), int(words[_START_FIELD])
-    )
+    ticks = int(words[_USER_TICKS_FIELD]) + int(words[_SYSTEM_TICKS_FIELD])
+    parent, nice, started = (int(words[i]) for i in (_PARENT_FIELD, _NICE_FIELD, _START_FIELD))
+    return _Process(pid, comm, words[0], parent, nice, started, ticks, int(words[_THREADS_FIELD]))
+
+
+def _parked_fds(pid: int) -> int:
+    """Descriptors that were sent to a process's Unix sockets and that it has not taken out."""
+    parked = 0
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd")[:FDS_LOOKED_AT_MAX]:
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+                    with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+                        parked += sum(int(line.split()[1]) for line in file if line.startswith("scm_fds:"))
+    return parked
 
 
 def _children(pid: int) -> Iterable[int]:

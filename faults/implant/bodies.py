@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 
-from faults.attack import Parameters
+from faults.attack import Parameters, Report
 
 HOLD_S_MAX = 1.0
 #: Where a file may be put, the likeliest place first.
@@ -18,6 +18,12 @@ _PR_SET_NAME = 15
 def hold(parameters: Parameters, usual_s: float) -> None:
     """Keep what was taken for ``hold_s``, long enough for an observer to see it."""
     time.sleep(min(float(parameters.get("hold_s", usual_s)), HOLD_S_MAX))
+
+
+def failed(parameters: Parameters, note: str) -> Report:
+    """The report of an attack that got nothing, after a pause in which an observer can see that there is nothing."""
+    hold(parameters, 0.1)
+    return {"note": note}
 
 
 def fork() -> int:

@@ -35,10 +35,6 @@ class Compromised:
         given: dict[str, Any] = (
             codec.decode_any(setup.config) if setup.config else {"config": b"", "means": None}
         )
-        module, _, name = told["entry"].partition(":")
-        self._benign: Any = getattr(importlib.import_module(module), name)(
-            setup._replace(config=given["config"])
-        )
         self._plan: dict[int, list[dict[str, Any]]] = {}
         means = given["means"] or [{} for _ in told["plan"]]
         for entry, more in zip(told["plan"], means, strict=True):
@@ -46,10 +42,22 @@ class Compromised:
             lasts = min(int(entry["parameters"].get("for_frames", 1)), LASTS_FRAMES_MAX)
             for frame in range(int(entry["frame"]), int(entry["frame"]) + lasts):
                 self._plan.setdefault(frame, []).append(entry)
+            if entry["starts"]:
+                self._start(entry)
+        module, _, name = told["entry"].partition(":")
+        self._benign: Any = getattr(importlib.import_module(module), name)(
+            setup._replace(config=given["config"])
+        )
         self._captured: list[footholds.Captured] = []
         self._settings: Any = None
         self._honest_emit: Any = None
         self._found: footholds.Foothold | None = None
+
+    def _start(self, entry: dict[str, Any]) -> None:
+        try:
+            _attack(entry).at_start(dict(entry["parameters"]))
+        except Exception as error:  # as below: a failed attack must not end the partition
+            footholds.say(str(entry["id"]), 0, {"error": f"{type(error).__name__}: {error}"})
 
     def window(self, window: Window) -> None:
         """The benign window, overheard, and then what the schedule says."""
@@ -98,8 +106,11 @@ class Compromised:
         attack_id = str(entry["id"])
         footholds.say(attack_id, found.window.frame)
         try:
-            attack = importlib.import_module(f"faults.attacks.{entry['module']}").ATTACK
-            report = attack.inject(found, dict(entry["parameters"]))
+            report = _attack(entry).inject(found, dict(entry["parameters"]))
         except Exception as error:  # a failed attack must not end the partition: the next one is due later
             report = {"error": f"{type(error).__name__}: {error}"}
         footholds.say(attack_id, found.window.frame, report)
+
+
+def _attack(entry: dict[str, Any]) -> Any:
+    return importlib.import_module(f"faults.attacks.{entry['module']}").ATTACK

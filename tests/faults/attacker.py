@@ -33,14 +33,16 @@ def main() -> None:
     name, attack_id, frame, parameters, settings = sys.argv[1:]
     with open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(name)
+    attack, given = attack_files.built()[attack_id], json.loads(parameters)
+    if attack.at_start is not None:
+        attack.at_start(given)
     print("ready", flush=True)
     sys.stdin.readline()
     known = json.loads(settings)
     foothold = Foothold(cast(Any, Door(int(frame))))
     foothold.settings = TherapySettings(at_min=0, **known) if known else None
-    inject = attack_files.built()[attack_id].inject
-    assert inject is not None
-    report = inject(foothold, json.loads(parameters))
+    assert attack.inject is not None
+    report = attack.inject(foothold, given)
     print(json.dumps({"report": report}, default=str), flush=True)
     sys.stdin.readline()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from faults.attack import Injection
 from faults.seen import Observations
-from faults.watcher import Watcher
+from faults.watcher import SELDOM, Watcher
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
@@ -33,11 +35,17 @@ SETTINGS = {
 class Actor:
     """A process that answers line by line."""
 
-    def __init__(self, program: str, *arguments: str) -> None:
+    def __init__(self, program: str, *arguments: str, pass_fds: tuple[int, ...] = ()) -> None:
         command = [sys.executable, str(_HERE / program), *arguments]
         environment = dict(os.environ) | {"PYTHONPATH": str(_ROOT)}
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=_ROOT,
+            pass_fds=pass_fds,
         )
 
     @property
@@ -80,11 +88,17 @@ def victim(name: str, canary: bytes) -> Iterator[Actor]:
 
 @contextmanager
 def attacker(
-    attack_id: str, parameters: Mapping[str, object], name: str = "transfer", *, knows: bool = False
+    attack_id: str,
+    parameters: Mapping[str, object],
+    name: str = "transfer",
+    *,
+    knows: bool = False,
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Actor]:
     """An attacker on its mark: it strikes at the first line it is sent. ``knows``: therapy's settings."""
     known = json.dumps(SETTINGS if knows else {})
-    actor = Actor("attacker.py", name, attack_id, str(FRAME), json.dumps(parameters), known)
+    given = json.dumps(parameters)
+    actor = Actor("attacker.py", name, attack_id, str(FRAME), given, known, pass_fds=pass_fds)
     try:
         assert actor.hear() == "ready"
         yield actor
@@ -107,9 +121,11 @@ def strike(actor: Actor) -> tuple[dict[str, Any], list[bytes]]:
     return {}, sent
 
 
-def watched(attack_id: str, parameters: Mapping[str, object], token: str) -> tuple[Watcher, dict[str, Any]]:
-    """Run an attack in a process of its own under a watcher."""
-    with attacker(attack_id, parameters) as actor:
+def watched(
+    attack_id: str, parameters: Mapping[str, object], token: str, pass_fds: tuple[int, ...] = ()
+) -> tuple[Watcher, dict[str, Any]]:
+    """Run an attack in a process of its own under a watcher. ``pass_fds`` are left open in it."""
+    with attacker(attack_id, parameters, pass_fds=pass_fds) as actor:
         with Watcher(os.getpid(), {"transfer": "transfer"}, lambda: FRAME, token, 0.002) as watcher:
             report, _ = strike(actor)
         return watcher, report
@@ -122,8 +138,17 @@ def observations(watcher: Watcher, **more: Any) -> Observations:
         peaks=dict(watcher.peaks),
         frame_seconds=watcher.frame_seconds(),
         shared_files=dict(watcher.shared_files),
+        clock_jumps=tuple(watcher.clock_jumps),
         **more,
     )
+
+
+def wait_for_a_sample(watcher: Watcher) -> None:
+    """Until the watcher has looked once more, at everything."""
+    until = watcher.samples + SELDOM + 1
+    give_up_s = time.monotonic() + 10
+    while watcher.samples < until and time.monotonic() < give_up_s:
+        time.sleep(0.002)
 
 
 def injection(attack_id: str, **parameters: Any) -> Injection:
@@ -146,6 +171,12 @@ def skip_if_host_forbids(what: str) -> None:
         "io_uring": (_number_in("/proc/sys/kernel/io_uring_disabled") or 0) >= (2 if is_root else 1),
         "userns": _number_in("/proc/sys/user/max_user_namespaces") == 0
         or (not is_root and _number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1),
+        "userfaultfd": not is_root and (_number_in("/proc/sys/vm/unprivileged_userfaultfd") or 0) == 0,
+        "perf_event_open": (_number_in("/proc/sys/kernel/perf_event_paranoid") or 0) >= 3 and not is_root,
+        "bpf": not is_root and (_number_in("/proc/sys/kernel/unprivileged_bpf_disabled") or 0) >= 1,
+        "int80": platform.machine() != "x86_64",
+        "clock": not is_root,
+        "tiocsti": not is_root and _number_in("/proc/sys/dev/tty/legacy_tiocsti") == 0,
     }
     if reasons[what]:
         pytest.skip(f"MASKED-BY-HOST: this host itself forbids {what}")

@@ -41,8 +41,8 @@ def test_every_built_attack_has_a_row_a_sentence_and_a_detector() -> None:
     assert all(not row.plain for row in catalogue.rows().values() if not row.built)
 
 
-def test_what_is_left_unbuilt_on_purpose_says_why() -> None:
-    assert set(catalogue.NOT_BUILT) <= {row.id for row in catalogue.rows().values() if not row.built}
+def test_a_row_that_stays_unbuilt_gives_its_reason() -> None:
+    assert set(catalogue.NOT_BUILT) <= set(catalogue.rows()) - set(BUILT)
     assert all(reason.endswith(".") for reason in catalogue.NOT_BUILT.values())
 
 
@@ -142,6 +142,7 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         Injection(2, "C15", {}),  # without its parameters it fails, and must not take the partition with it
         Injection(5, "C05", {"count": 2, "for_frames": 2}),  # in two windows in a row
         Injection(3, "C06", {}),  # takes the place of the honest hint; its other ports are not there
+        Injection(4, "K26", {"collector_udp_port": 9}),  # begins before the first window
     ]
     image.write(tmp_path / "app", image.compromised({"main.py": _BENIGN.encode()}, schedule, "main:Transfer"))
     lib = tmp_path / "lib"
@@ -161,9 +162,12 @@ def test_the_implant_sleeps_strikes_in_its_frame_and_goes_on_being_benign(tmp_pa
         ("C15", "end", "frame=2"),
         ("C06", "begin", "frame=3"),
         ("C06", "end", "frame=3"),
+        ("K26", "begin", "frame=4"),
+        ("K26", "end", "frame=4"),
         ("C05", "begin", "frame=5"),
         ("C05", "end", "frame=5"),
         ("C05", "begin", "frame=6"),
         ("C05", "end", "frame=6"),
     ]
     assert "error" in json.loads(said[3][4])
+    assert json.loads(said[7][4]) == {"note": ""}  # its thread had been started

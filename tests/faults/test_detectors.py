@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from faults import attack_files, detectors
 from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
 from faults.attacks import f05_bit_flip as f05
-from faults.implant import messages
+from faults.implant import messages, timex
 from faults.seen import (
     Admitted,
     Emission,
@@ -42,7 +43,8 @@ HINT_BEFORE = codec.encode(ActivityHint(475, 11.0))
 
 
 def _injection(attack_id: str, **parameters: Any) -> Injection:
-    usual: dict[str, Any] = {"token": TOKEN, "transfer_restarts_max": 1, "transfer_within_frames": 9}
+    usual: dict[str, Any] = {"token": TOKEN, "folder": FOLDER}
+    usual |= {"transfer_restarts_max": 1, "transfer_within_frames": 9}
     return Injection(FRAME, attack_id, usual | parameters, UNTIL)
 
 
@@ -90,6 +92,11 @@ NAN = codec.encode({"at_min": 480, "steps_per_min": math.nan})
 AMBIGUOUS = codec.encode(ActivityHint(480, c07.AMBIGUOUS_STEPS))
 EGRESS = b"EGRESS K23 frame=96 tcp\n"
 CANARY = b"CANARY" + b"-" + bytes(range(25))
+
+FOLDER = "/tmp/bx000000-folder"
+MARK_US = timex.mark_us(TOKEN)
+EARLIER = _peaks(frame=95, memory_files=Counter(image=2), cpu_s=0.5)
+EARLIER_GATE = _peaks("gate-transfer", frame=95)
 
 #: Attack, what the harness saw, and what the detector has to say.
 CASES: list[tuple[str, dict[str, Any], bool | None]] = [
@@ -153,8 +160,21 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K03", {"lives": (), "missed": (), "peaks": _peaks("therapy", was_stopped=True)}, True),
     ("K03", {"lives": DEAD, "missed": (Missed(97, "transfer"),), "peaks": _peaks("therapy")}, False),
     ("K03", {"lives": ()}, None),
+    ("K04", {"peaks": _peaks("gate-transfer") | _peaks(parked_fds_max=500)}, True),
+    ("K04", {"peaks": _peaks("gate-transfer") | _peaks(parked_fds_max=48)}, False),
+    ("K04", {"peaks": EARLIER_GATE | _peaks("gate-transfer", fds_max=25) | _peaks()}, True),
+    ("K04", {"peaks": EARLIER_GATE | _peaks("gate-transfer", fds_max=10) | _peaks()}, False),
+    ("K04", {"peaks": _peaks(parked_fds_max=64)}, None),
+    ("K05", {"peaks": _peaks(memory_files=Counter(image=1))}, True),
+    ("K05", {"peaks": EARLIER | _peaks(memory_files=Counter(image=3))}, True),
+    ("K05", {"peaks": EARLIER | _peaks(memory_files=Counter(image=2))}, False),
+    ("K05", {"peaks": _peaks(memory_files=Counter(other=9))}, False),
+    ("K05", {"peaks": _peaks(held_bytes_max=-1), "lives": ()}, None),
     ("K06", {"shared_files": {(FRAME, f"/dev/shm/{TOKEN}"): 9}}, True),
     ("K06", {"shared_files": {(FRAME, f"/tmp/{TOKEN}"): 9, (UNTIL, f"/dev/shm/{TOKEN}"): 9}}, False),
+    ("K07", {"peaks": _peaks(segment_bytes_max=1)}, True),
+    ("K07", {"peaks": _peaks() | _peaks("therapy", segment_bytes_max=1)}, False),
+    ("K07", {"peaks": _peaks(frame=UNTIL, segment_bytes_max=1)}, None),
     ("K08", {"received": (Received("abstract", b"EGRESS K08 frame=96 abstract\n"),)}, True),
     ("K08", {"received": (Received("tcp", EGRESS),)}, False),
     ("K09", {"peaks": _peaks(has_io_uring=True)}, True),
@@ -163,6 +183,19 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K09", {"peaks": _peaks(held_bytes_max=-1), "lives": DEAD}, False),
     ("K10", {"peaks": _peaks(has_foreign_user_namespace=True)}, True),
     ("K10", {"peaks": _peaks()}, False),
+    ("K11", {"peaks": _peaks(kernel_objects={"eventpoll", "userfaultfd"})}, True),
+    ("K11", {"peaks": _peaks(kernel_objects={"eventpoll", "bpf-map"})}, False),
+    ("K11", {"peaks": _peaks(held_bytes_max=-1), "lives": DEAD}, False),
+    ("K11", {"peaks": _peaks(held_bytes_max=-1), "lives": ()}, None),
+    ("K12", {"peaks": _peaks(comms={"transfer", TOKEN})}, True),
+    ("K12", {"peaks": _peaks(memory_files=Counter({TOKEN: 1}))}, True),
+    ("K12", {"peaks": _peaks(comms={"transfer"}, memory_files=Counter(image=1))}, False),
+    ("K13", {"received": (Received("terminal", b"TYPED K13 frame=96 "),)}, True),
+    ("K13", {"received": (Received("terminal", b"TYPED K13 frame=9 "),)}, False),
+    ("K13", {"received": (Received("tcp", b"TYPED K13 frame=96 "),)}, False),
+    ("K15", {"shared_files": {(FRAME, f"{FOLDER}/core"): 1}}, True),
+    ("K15", {"shared_files": {(FRAME, f"{FOLDER}/core"): 0, (UNTIL, f"{FOLDER}/core"): 9}}, False),
+    ("K15", {"shared_files": {(FRAME, "/tmp/core"): 9}}, False),
     ("K16", {"peaks": _peaks(processes_max=2)}, True),
     ("K16", {"peaks": _peaks()}, False),
     ("K17", {"peaks": _peaks(rss_bytes_max=400 << 20)}, True),
@@ -174,8 +207,15 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K19", {"peaks": _peaks(), "shared_files": {(FRAME, f"/tmp/{TOKEN}"): 8 << 20}}, True),
     ("K19", {"peaks": _peaks(), "shared_files": {}}, False),
     ("K19", {"peaks": _peaks(fds_max=-1), "shared_files": {}}, None),
+    ("K20", {"peaks": _peaks(cpu_s=1.6)}, True),
+    ("K20", {"peaks": EARLIER | _peaks(cpu_s=1.9)}, False),
+    ("K20", {"peaks": EARLIER | _peaks(cpu_s=2.1)}, True),
     ("K21", {"peaks": _peaks("therapy", nice_max=19)}, True),
     ("K21", {"peaks": _peaks("therapy")}, False),
+    ("K22", {"clock_jumps": ((FRAME, -MARK_US),)}, True),
+    ("K22", {"clock_jumps": ((FRAME, MARK_US + 500),)}, True),
+    ("K22", {"clock_jumps": ((FRAME, 500), (97, 1_500), (UNTIL, MARK_US))}, False),
+    ("K22", {"clock_jumps": ()}, False),
     ("K23", {"received": (Received("udp", EGRESS),)}, True),
     ("K23", {"received": (Received("udp", b"EGRESS K23 frame=9 udp\n"),)}, False),
     ("K24", {"peaks": _peaks(comms={"transfer", TOKEN})}, True),
@@ -195,6 +235,14 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("F07", {"survivors": (), "delivered_u": (0.1,) * 102}, True),
     ("F07", {"survivors": (), "delivered_u": (0.1,) * 101 + (0.0,) * 9}, False),
     ("F07", {"survivors": (Survivor(1_234, TOKEN),), "delivered_u": ()}, False),
+    ("K26", {"peaks": _peaks(threads_max=4)}, True),
+    ("K26", {"peaks": _peaks(threads_max=3)}, False),
+    (
+        "K26",
+        {"peaks": _peaks(threads_max=3), "received": (Received("udp", b"EGRESS K26 frame=96 udp\n"),)},
+        True,
+    ),
+    ("K26", {"peaks": _peaks(threads_max=3), "received": (Received("udp", EGRESS),)}, False),
     ("F02", {"frame_seconds": {FRAME: 3.0}}, True),
     ("F02", {"frame_seconds": {FRAME: 1.1}}, False),
     ("F02", {"frame_seconds": {95: 3.0}}, None),
@@ -242,6 +290,30 @@ def test_no_detector_makes_a_claim_when_nobody_looked(attack_id: str) -> None:
     effect = detectors.detect(attack_id, Observations(()), _injection(attack_id))
     assert effect.succeeded is None
     assert effect.sentence.startswith("It cannot be told")
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "succeeded"),
+    [
+        ("bpf", {"peaks": _peaks(kernel_objects={"bpf-map"})}, True),
+        ("bpf", {"peaks": _peaks(kernel_objects={"userfaultfd"})}, False),
+        ("perf_event_open", {"peaks": _peaks(kernel_objects={"perf_event"})}, True),
+        ("keyctl", {"shared_files": {(FRAME, f"/proc/keys/{TOKEN}"): 0}}, True),
+        ("keyctl", {"shared_files": {(UNTIL, f"/proc/keys/{TOKEN}"): 0, (FRAME, f"/tmp/{TOKEN}"): 9}}, False),
+        ("keyctl", {"peaks": _peaks()}, None),
+    ],
+)
+def test_each_door_of_k11_is_looked_for_in_its_own_place(
+    kind: str, seen: dict[str, Any], succeeded: bool | None
+) -> None:
+    effect = detectors.detect("K11", Observations((), **seen), _injection("K11", kind=kind))
+    assert effect.succeeded is succeeded, effect
+
+
+def test_the_mark_of_k22_is_never_what_the_kernel_itself_adds() -> None:
+    marks = {timex.mark_us(f"bx{number:06x}-K22") for number in range(0, 1 << 24, 4_099)}
+    assert len(marks) > 1_000
+    assert all(mark % timex.GROWTH_US and 1_000 < mark < 6_000 for mark in marks)
 
 
 def test_an_attack_counts_as_run_when_it_said_so_in_its_frame() -> None:

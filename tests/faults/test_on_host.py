@@ -15,6 +15,7 @@ import pytest
 from faults import detectors
 from faults.collector import Collector
 from faults.seen import Life, Observations
+from faults.terminal import Terminal
 from faults.watcher import Watcher
 from tests.faults import stage
 
@@ -35,6 +36,11 @@ def token() -> str:
         ("K19", {"count": 0}),
         ("K06", {}),
         ("K24", {}),
+        ("K04", {"count": 200}),
+        ("K07", {}),
+        ("K11", {"kind": "keyctl"}),
+        ("K12", {"way": "clone3"}),
+        ("K20", {"count": 2, "seconds": 0.8, "cpu_s_max": 0.6}),
         ("F02", {"seconds": 2.3}),
     ],
 )
@@ -62,7 +68,86 @@ def test_k10_a_user_namespace_is_seen(token: str) -> None:
     assert effect.succeeded is True, (effect, report)
 
 
-@pytest.mark.parametrize("attack_id", ["K16", "K17", "K18", "K19", "K06", "K24", "K09", "K10"])
+@pytest.mark.parametrize(
+    ("attack_id", "parameters"),
+    [
+        ("K11", {"kind": "userfaultfd"}),
+        ("K11", {"kind": "perf_event_open"}),
+        ("K11", {"kind": "bpf"}),
+        ("K12", {"way": "int80"}),
+        ("K22", {}),
+    ],
+)
+def test_what_some_hosts_forbid_is_seen_on_others(
+    attack_id: str, parameters: dict[str, object], token: str
+) -> None:
+    given = parameters | {"token": f"{token}-{attack_id}"}
+    watcher, report = stage.watched(attack_id, given, token)
+    if "note" in report or "error" in report:
+        stage.skip_if_host_forbids(str(parameters.get("kind", parameters.get("way", "clock"))))
+    effect = detectors.detect(attack_id, stage.observations(watcher), stage.injection(attack_id, **given))
+    assert effect.succeeded is True, (effect, report)
+
+
+def test_k05_makes_use_of_what_was_left_open(token: str) -> None:
+    fd = os.memfd_create("image")
+    os.write(fd, b"an image and its configuration")
+    os.set_inheritable(fd, True)
+    try:
+        watcher, report = stage.watched("K05", {}, token, (fd,))
+    finally:
+        os.close(fd)
+    effect = detectors.detect("K05", stage.observations(watcher), stage.injection("K05"))
+    assert effect.succeeded is True, (effect, report)
+
+
+@pytest.mark.parametrize("high_bit", [False, True])
+def test_k13_types_into_the_terminal_that_it_is_given(high_bit: bool) -> None:
+    with (
+        Terminal() as terminal,
+        stage.attacker("K13", {"terminal": terminal.path, "high_bit": high_bit}) as actor,
+    ):
+        report, _ = stage.strike(actor)
+    if not terminal.received():
+        stage.skip_if_host_forbids("tiocsti")
+    seen = Observations((), received=terminal.received())
+    assert detectors.detect("K13", seen, stage.injection("K13")).succeeded is True, report
+
+
+def test_a_terminal_in_which_nobody_types_has_received_nothing() -> None:
+    with Terminal() as terminal:
+        assert Path(terminal.path).is_char_device()
+    assert terminal.received() == ()
+
+
+def test_k15_leaves_a_core_in_the_folder_that_it_is_given(token: str, tmp_path: Path) -> None:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip()
+    given = {"token": f"{token}-K15", "folder": str(tmp_path), "core_pattern": pattern, "bytes": 1 << 17}
+    names: dict[str, str] = {}
+    with (
+        stage.attacker("K15", given) as actor,
+        Watcher(os.getpid(), names, lambda: stage.FRAME, token, 0.002, str(tmp_path)) as watcher,
+    ):
+        report, _ = stage.strike(actor)
+        stage.wait_for_a_sample(watcher)
+    effect = detectors.detect("K15", stage.observations(watcher), stage.injection("K15", **given))
+    assert effect.succeeded is (not report.get("interlock")), (effect, report)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1 << 17
+
+
+@pytest.mark.parametrize("pattern", ["|/usr/lib/systemd/systemd-coredump %P", "/var/crash/core.%p", ""])
+def test_k15_does_nothing_where_cores_would_outlive_the_run(pattern: str, tmp_path: Path) -> None:
+    given = {"folder": str(tmp_path), "core_pattern": pattern}
+    with stage.attacker("K15", given) as actor:
+        report, _ = stage.strike(actor)
+    assert report["interlock"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "attack_id",
+    ["K16", "K17", "K18", "K19", "K06", "K24", "K09", "K10", "K05", "K07", "K11", "K12", "K20", "K22"],
+)
 def test_a_process_that_does_nothing_shows_no_effect(attack_id: str, token: str) -> None:
     watcher, _ = stage.watched("F02", {"seconds": 0.1}, token)
     given = {"token": f"{token}-{attack_id}"}
@@ -113,6 +198,15 @@ def test_k23_and_k08_arrive_at_the_collector() -> None:
     for attack_id, doors in (("K23", {"tcp", "udp"}), ("K08", {"abstract"})):
         assert detectors.detect(attack_id, seen, stage.injection(attack_id)).succeeded is True
         assert doors == {one.door for one in seen.received or () if attack_id.encode() in one.data}
+
+
+def test_k26_a_thread_of_before_the_first_window_lives_on_and_gets_out(token: str) -> None:
+    with Collector() as collector:
+        watcher, report = stage.watched("K26", {"collector_udp_port": collector.udp_port}, token)
+    alone = stage.injection("K26", threads_max=1)
+    assert detectors.detect("K26", stage.observations(watcher), alone).succeeded is True, report
+    seen = stage.observations(watcher, received=collector.received())
+    assert detectors.detect("K26", seen, stage.injection("K26", threads_max=9)).succeeded is True, report
 
 
 def test_egress_to_nobody_is_no_effect() -> None:

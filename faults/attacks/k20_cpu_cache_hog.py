@@ -1,0 +1,68 @@
+"""K20: keep every processor busy, and drive everyone else's data out of the caches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
+from faults.implant import bodies
+from faults.implant.foothold import Foothold
+from faults.seen import Observations, bound
+
+CHILDREN_MAX = 4
+#: Of processor time each, and on the clock, which is longer on a busy machine.
+SPIN_CPU_S, SPIN_S_MAX = 1.8, 8
+#: One window of one second, and half of that for what else a partition does in its frames.
+CPU_S_MAX = 1.5
+_CACHE_BYTES = 8 << 20
+_LINE_BYTES = 64
+
+
+def inject(_foothold: Foothold, parameters: Parameters) -> Report:
+    """``count`` (2) children and this process each walk through memory for ``seconds`` (1.8) of processor time."""
+    seconds = min(float(parameters.get("seconds", SPIN_CPU_S)), SPIN_CPU_S)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    born, note = 0, ""
+    for _ in range(min(int(parameters.get("count", 2)), CHILDREN_MAX)):
+        try:
+            child = bodies.fork()
+        except OSError as error:
+            note = str(error)
+            break
+        if child == 0:
+            signal.alarm(SPIN_S_MAX)
+            _spin(seconds)
+            os._exit(0)
+        born += 1
+    _spin(seconds)
+    return {"children": born, "note": note}
+
+
+def _spin(seconds: float) -> None:
+    memory = bytearray(_CACHE_BYTES)
+    until_s, enough_s = time.monotonic() + SPIN_S_MAX, time.process_time() + seconds
+    while time.monotonic() < until_s and time.process_time() < enough_s:
+        memory[::_LINE_BYTES] = bytes(_CACHE_BYTES // _LINE_BYTES)
+
+
+def effect(seen: Observations, injection: Injection) -> Effect:
+    """It used more processor time than its window grants. Virtual time shows nothing of this; the host's count does."""
+    limit = bound(injection, "cpu_s_max", CPU_S_MAX)
+    before = max((one.cpu_s for one in seen.before(injection, seen.attacker)), default=0.0)
+    used = max(peak.cpu_s for peak in seen.peaks_of(injection, seen.attacker)) - before
+    return Effect(
+        used > limit, f"It used {used:.1f} s of processor time; {limit:.1f} s is what its frames grant."
+    )
+
+
+ATTACK = Attack(
+    "K20",
+    "It keeps every processor busy at once, and pushes everyone else's data out of the fast memory.",
+    effect,
+    inject,
+    parameters={"count": Between(1, CHILDREN_MAX)},
+    costs_a_restart=True,
+    walls=("window",),
+)
