@@ -143,8 +143,13 @@ class Bench:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self.control = ours
-        self.monitor: MonitorProcess = _start(theirs) if nursery is None else nursery.monitor(theirs)
-        theirs.close()
+        try:
+            self.monitor: MonitorProcess = _start(theirs) if nursery is None else nursery.monitor(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
 
     def __enter__(self) -> Bench:
         return self

@@ -1,0 +1,109 @@
+"""Monitors from a nursery are monitors like any other: same runs, same ends, and nothing of one run in the next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from faults import experiment
+from tests.console.commands import ROOT, descendants, started
+from world.bench import Bench, Plan, run_folder
+from world.nursery import Nursery, NurseryGone
+
+PUMP = ROOT / "designs" / "insulin_pump"
+FRAMES = 14
+
+
+def _soon(condition: Callable[[], bool], within_s: float = 3.0) -> bool:
+    until_s = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _alive(seen: set[tuple[int, str]]) -> list[int]:
+    return [pid for pid, born in seen if started(pid) == born]
+
+
+def test_a_run_from_the_nursery_leaves_the_journal_of_a_new_process() -> None:
+    plan = Plan(PUMP, FRAMES)
+    cold = experiment.run(plan)
+    with Nursery() as nursery:
+        warm = [experiment.run(plan, nursery=nursery) for _ in range(2)]
+        assert _soon(lambda: not _alive(descendants(nursery.pid)))
+    assert [run.chain for run in warm] == [cold.chain] * 2
+    assert [run.record.exit_status for run in warm] == [0, 0]
+
+
+def test_a_run_finds_no_secret_of_the_run_before_it_in_its_template() -> None:
+    """The first run's patient is searched for in the memory of all processes that the second run begins with."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with Nursery() as nursery:
+        first = experiment.run(Plan(PUMP, FRAMES, patient=3), nursery=nursery)
+        (config,) = (c for c in first.world.configs().values() if b"CANARY-" in c)
+        canary = config[config.index(b"CANARY-") :][:31]
+        with Bench(nursery):
+            waiting = {pid for pid, _ in descendants(nursery.pid)} | {nursery.pid}
+            assert _soon(lambda: len(descendants(nursery.pid)) >= 2)
+            waiting |= {pid for pid, _ in descendants(nursery.pid)}
+            assert not [pid for pid in waiting if canary in _memory(pid)]
+    assert canary in _memory(os.getpid())  # where it has to be found, it is
+
+
+def _memory(pid: int) -> bytes:
+    """What a process holds in private, writable memory."""
+    held = b""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if rights.startswith("rw"):
+                start, _, end = span.partition("-")
+                memory.seek(int(start, 16))
+                held += memory.read(int(end, 16) - int(start, 16))
+    return held
+
+
+def test_with_the_nursery_killed_its_monitors_and_their_partitions_end() -> None:
+    seen: set[tuple[int, str]] = set()
+    with Nursery() as nursery, run_folder() as folder, Bench(nursery) as bench:
+
+        def strike(frame: int, _world: object) -> None:
+            if frame == 5:
+                seen.update(descendants(nursery.pid))
+                os.kill(nursery.pid, signal.SIGKILL)
+
+        record = bench.run(Plan(PUMP, 400), folder, on_frame=strike)
+        assert len(seen) >= 7
+        assert _soon(lambda: not _alive(seen)), _alive(seen)
+        assert record.exit_status == -signal.SIGKILL
+        assert record.frames_done < 400
+        with pytest.raises(NurseryGone):
+            Bench(nursery)
+
+
+def test_a_killed_monitor_is_told_with_its_signal_and_the_nursery_goes_on() -> None:
+    with Nursery() as nursery:
+        with run_folder() as folder, Bench(nursery) as bench:
+
+            def strike(frame: int, _world: object) -> None:
+                if frame == 5:
+                    os.kill(bench.monitor.pid, signal.SIGKILL)
+
+            assert bench.run(Plan(PUMP, 60), folder, on_frame=strike).exit_status == -signal.SIGKILL
+        assert experiment.run(Plan(PUMP, FRAMES), nursery=nursery).record.exit_status == 0
+        assert _soon(lambda: not _alive(descendants(nursery.pid)))
+
+
+def test_a_monitor_that_was_never_switched_on_ends_with_its_bench() -> None:
+    with Nursery() as nursery:
+        with Bench(nursery) as bench:
+            assert _soon(lambda: len(descendants(nursery.pid)) >= 2)
+        assert bench.monitor.returncode == 0
+        assert _soon(lambda: not _alive(descendants(nursery.pid)))
