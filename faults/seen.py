@@ -31,13 +31,15 @@ class Peaks:
     """The largest values seen of one label (a partition or a gate) in one frame.
 
     ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them
-    often. ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a
-    host user who is not root may not do so in every process.
+    often. ``cpu_s`` is the processor time of all of them in this frame. ``fds_max`` and ``held_bytes_max`` (in
+    memfds) are -1 while no sample could look at descriptors: a host user who is not root may not do so in every
+    process.
     """
 
     samples: int = 0
     processes_max: int = 0
     rss_bytes_max: int = 0
+    cpu_s: float = 0.0
     fds_max: int = -1
     held_bytes_max: int = -1
     was_stopped: bool = False

@@ -25,7 +25,9 @@ SHARED_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
 #: The kernel's smallest descriptor table; it only grows.
 _FD_TABLE_MIN = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _NICE_FIELD, _PARENT_FIELD, _START_FIELD = 16, 1, 19  # after the name in /proc/PID/stat
+_USER_FIELD, _SYSTEM_FIELD = 11, 12
 
 
 class _Process(NamedTuple):
@@ -35,6 +37,7 @@ class _Process(NamedTuple):
     parent: int
     nice: int
     started: int
+    cpu_ticks: int
 
 
 class Watcher:
@@ -62,6 +65,7 @@ class Watcher:
         self._interval_s = interval_s
         self._usual: dict[int, tuple[str, int | None]] = {}
         self._labelled: dict[tuple[int, int], str] = {}
+        self._ticks: dict[tuple[int, int], int] = {}
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
@@ -154,6 +158,9 @@ class Watcher:
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"
             peak.nice_max = max(peak.nice_max, one.nice)
+            before = self._ticks.get((one.pid, one.started), 0)
+            peak.cpu_s += (one.cpu_ticks - before) / _TICKS_PER_S
+            self._ticks[(one.pid, one.started)] = one.cpu_ticks
             self._record_namespace(peak, processes[0].pid, one.pid)
             _record_descriptors(peak, one.pid)
 
@@ -222,7 +229,13 @@ def _look(pid: int) -> _Process | None:
     words = tail.split()
     comm = head.partition("(")[2]
     return _Process(
-        pid, comm, words[0], int(words[_PARENT_FIELD]), int(words[_NICE_FIELD]), int(words[_START_FIELD])
+        pid,
+        comm,
+        words[0],
+        int(words[_PARENT_FIELD]),
+        int(words[_NICE_FIELD]),
+        int(words[_START_FIELD]),
+        int(words[_USER_FIELD]) + int(words[_SYSTEM_FIELD]),
     )
 
 
