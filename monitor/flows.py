@@ -38,6 +38,7 @@ POLICING_WALLS = frozenset(
         "range",
         "canonical",
         "recheck",
+        "escape",
         "window",
     )
 )

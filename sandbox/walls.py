@@ -55,6 +55,7 @@ POLICING_WALLS = (
     Wall("range", "only numbers and lengths within the type's bounds"),
     Wall("canonical", "only the one canonical encoding; the receiver gets our own bytes"),
     Wall("recheck", "the monitor and the receiver check once more what a gate let through"),
+    Wall("escape", "what it writes to its log reaches a reader as plain printable text only"),
     Wall("window", "a window ends at its budget, and a process that exceeds its means is killed"),
 )
 

@@ -55,6 +55,10 @@ def _dose(frame: int, payload: bytes = b"\x01") -> Emission:
     return Emission(frame, "therapy.pump_command", payload)
 
 
+def _line(text: str, partition: str = "transfer") -> LogLine:
+    return LogLine(FRAME, partition, text)
+
+
 DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
 STEADY = (_settings(84, 3.0), _dose(95), _dose(96), _dose(97), _settings(98, 3.0))
 DIFFERENT = (*STEADY[:3], _dose(97, b"\x02"), STEADY[4])
@@ -91,6 +95,10 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C10", {"admitted": (_admitted(b"\x91" * 50 + b"\xc0"),), "lives": ()}, True),
     ("C10", {"admitted": (), "lives": (Life("therapy", 0, 0, 97, "crashed"),)}, True),
     ("C10", {"admitted": (_admitted(HINT),), "lives": DEAD}, False),
+    ("C12", {"log_lines": (_line("\x1b[2K all is well"),)}, True),
+    ("C12", {"log_lines": (_line("to \u202e reverse"),)}, True),
+    ("C12", {"log_lines": (_line("\\u001b[2K all is well"), _line("\x1b", "therapy"))}, False),
+    ("C12", {"log_lines": (_line("\x1b", "therapy"),)}, None),
     ("C14", {"admitted": (_admitted(HINT_BEFORE, frame=95), _admitted(HINT_BEFORE))}, True),
     ("C14", {"admitted": (_admitted(HINT_BEFORE, frame=95), _admitted(HINT))}, False),
     ("C15", {"admitted": (_admitted(FORGED, port="world.cgm"),)}, True),
@@ -176,7 +184,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
 def test_a_detector_tells_effect_from_no_effect(
     attack_id: str, seen: dict[str, Any], succeeded: bool | None
 ) -> None:
-    effect = detectors.detect(attack_id, Observations((), **seen), _injection(attack_id))
+    effect = detectors.detect(attack_id, Observations(**({"log_lines": ()} | seen)), _injection(attack_id))
     assert effect.succeeded is succeeded, effect
     assert effect.sentence.endswith(".")
 

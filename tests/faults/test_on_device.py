@@ -1,0 +1,38 @@
+"""Attacks on a whole device: each has its effect without the walls that stand against it, and none behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evidence import sightings
+from faults import catalogue, detectors, experiment
+from faults.attack import Injection
+from sandbox import walls
+from world.bench import Plan
+
+_PUMP = Path(__file__).parent.parent.parent / "designs" / "insulin_pump"
+FRAME = 4
+
+
+def succeeded(attack_id: str, without: frozenset[str], **parameters: int | str) -> bool | None:
+    """Whether one attack had its effect in a short run without these walls."""
+    plan = Plan(_PUMP, 2 * FRAME, without=without)
+    run = experiment.run(plan, catalogue.with_spans([Injection(FRAME, attack_id, parameters)]))
+    seen = sightings.observations(run, run, is_replay=False)
+    assert detectors.was_activated(attack_id, seen, run.schedule[0]), seen.log_lines
+    return detectors.detect(attack_id, seen, run.schedule[0]).succeeded
+
+
+@pytest.mark.parametrize(
+    ("attack_id", "parameters", "without"),
+    [
+        ("C12", {"what": "clear"}, {"escape"}),
+        ("C12", {"what": "bidi"}, walls.ALL),
+        ("C19", {"silence_ms": 2_500}, {"window"}),
+    ],
+)
+def test_a_wall_is_what_stops_it(attack_id: str, parameters: dict[str, int | str], without: set[str]) -> None:
+    assert succeeded(attack_id, frozenset(without), **parameters) is True
+    assert succeeded(attack_id, frozenset(), **parameters) is False
