@@ -29,6 +29,7 @@ NARROW_REJECTIONS_MAX = 64
 POLICING_WALLS = frozenset(
     (
         "gate",
+        "peer",
         "size",
         "route",
         "stamp",

@@ -46,6 +46,7 @@ OS_WALLS = (
 
 POLICING_WALLS = (
     Wall("gate", "the process that reads its bytes is itself confined and bounded"),
+    Wall("peer", "the socket of its gate loses its name once it has connected: nobody can follow"),
     Wall("size", "no message longer than its port declares"),
     Wall("route", "only its own output ports"),
     Wall("stamp", "the sender is who owns the channel, whatever the header claims"),

@@ -76,7 +76,7 @@ def test_an_attack_can_be_named_with_its_time(text: str, frame: int, attack_id: 
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("Z99", "'Z99'"), ("C02", "not built"), ("K01@25:00", "'25:00'"), ("K01@", "not a time"), ("", "''")],
+    [("Z99", "'Z99'"), ("C13", "not built"), ("K01@25:00", "'25:00'"), ("K01@", "not a time"), ("", "''")],
 )
 def test_what_is_no_attack_is_refused_in_one_sentence(text: str, says: str) -> None:
     with pytest.raises(UnknownAttack) as refused:

@@ -1,4 +1,4 @@
-"""Attacks on a whole device: each has its effect without the walls that stand against it, and none behind them."""
+"""Attacks on a whole device: each gets through without a set of walls, and not with one of them back."""
 
 from __future__ import annotations
 
@@ -28,11 +28,29 @@ def succeeded(attack_id: str, without: frozenset[str], **parameters: int | str) 
 @pytest.mark.parametrize(
     ("attack_id", "parameters", "without"),
     [
+        ("C02", {"whose": "own"}, {"peer", "seccomp", "rlimits"}),
+        ("C02", {"whose": "therapy"}, {"peer", "seccomp", "mntns"}),
         ("C12", {"what": "clear"}, {"escape"}),
         ("C12", {"what": "bidi"}, walls.ALL),
         ("C19", {"silence_ms": 2_500}, {"window"}),
     ],
 )
-def test_a_wall_is_what_stops_it(attack_id: str, parameters: dict[str, int | str], without: set[str]) -> None:
+def test_with_a_set_of_walls_gone_it_gets_through(
+    attack_id: str, parameters: dict[str, int | str], without: set[str]
+) -> None:
     assert succeeded(attack_id, frozenset(without), **parameters) is True
-    assert succeeded(attack_id, frozenset(), **parameters) is False
+
+
+@pytest.mark.parametrize(
+    ("attack_id", "parameters", "without"),
+    [
+        ("C02", {"whose": "own"}, {"seccomp", "rlimits"}),
+        ("C02", {"whose": "therapy"}, {"seccomp", "mntns"}),
+        ("C12", {"what": "clear"}, walls.ALL - {"escape"}),
+        ("C19", {"silence_ms": 2_500}, walls.ALL - {"window"}),
+    ],
+)
+def test_one_wall_of_a_set_that_stands_stops_it(
+    attack_id: str, parameters: dict[str, int | str], without: set[str]
+) -> None:
+    assert succeeded(attack_id, frozenset(without), **parameters) is False
