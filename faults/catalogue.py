@@ -26,6 +26,20 @@ DEMO_ORDER = (
     "C07", "C05", "C01", "C18", "C15", "C08", "C03", "C06", "K03", "C10", "K25",
 )  # fmt: skip
 
+#: Rows that are no attack file, and why: the reference device offers them nothing to be tried on.
+NOT_BUILT: Mapping[str, str] = MappingProxyType(
+    {
+        "C09": "Every hint in it is legal and no wall is there to refuse it: what bounds it is therapy's own limiter, "
+        "which no experiment leaves out, so that it would do the same with and without walls.",
+        "C11": "No message of the reference device has a text field, so there is no pattern to burn time on; a schema "
+        "with a pattern that is not anchored is refused when the design is loaded.",
+        "C13": "Nothing in the device unpickles anything, with or without walls, so pickled bytes are bytes like any "
+        "others.",
+        "C17": "No message of the reference device names a path, an address or a command; the one request that asks "
+        "for therapy's authority, a target, counts only with the clinician's signature, and that check is no wall.",
+    }
+)
+
 
 class UnknownAttack(ValueError):
     """An id that the catalogue does not have, or that is not built, or a time that is no time."""

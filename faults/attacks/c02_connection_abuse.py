@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-
-import zmq
 
 from faults.attack import Attack, Between, CannotTell, Effect, Injection, OneOf, Parameters, Report
 from faults.implant import bodies
-from faults.implant.foothold import Foothold
+from faults.implant.foothold import Foothold, gate_socket
 from faults.seen import Observations, bound
 
 CONNECTIONS_MAX = 400
 #: A gate's table of descriptors is never larger than this, which is also the least that an observer can tell.
 GATE_FDS_MAX = 64
-_IPC = "ipc://"
 
 
 def inject(foothold: Foothold, parameters: Parameters) -> Report:
@@ -38,15 +34,6 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
     for link in held:
         link.close()
     return {"connections": len(held), "note": note}
-
-
-def gate_socket(foothold: Foothold, whose: str) -> str:
-    """Where a gate's socket is or was, by what this partition's own connection says of its own."""
-    own: str = foothold.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode().removeprefix(_IPC)
-    if whose == "own":
-        return own
-    folder, name = os.path.split(own)
-    return os.path.join(os.path.dirname(folder), whose, name)
 
 
 def effect(seen: Observations, injection: Injection) -> Effect:

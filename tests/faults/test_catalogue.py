@@ -41,6 +41,11 @@ def test_every_built_attack_has_a_row_a_sentence_and_a_detector() -> None:
     assert all(not row.plain for row in catalogue.rows().values() if not row.built)
 
 
+def test_a_row_that_cannot_be_built_says_why_in_a_sentence() -> None:
+    assert set(catalogue.NOT_BUILT) <= set(catalogue.rows()) - set(BUILT)
+    assert all(why.endswith(".") and why[0].isupper() for why in catalogue.NOT_BUILT.values())
+
+
 def test_the_demonstration_covers_every_family_it_must() -> None:
     must = {"C06", "C08", "C05", "C14", "C15", "C03", "K01", "K02", "K03", "K23", "K16", "K25"}
     assert must <= set(catalogue.DEMO_ORDER)

@@ -10,6 +10,7 @@ import pytest
 from faults import attack_files, detectors
 from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
+from faults.attacks import c16_route_squat_hijack as c16
 from faults.implant import messages
 from faults.seen import (
     Admitted,
@@ -109,6 +110,8 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C14", {"admitted": (_admitted(HINT_BEFORE, frame=95), _admitted(HINT))}, False),
     ("C15", {"admitted": (_admitted(FORGED, port="world.cgm"),)}, True),
     ("C15", {"admitted": (_admitted(HINT),)}, False),
+    ("C16", {"therapy_outputs": (_dose(95), _dose(97, c16.forged(485, 25)))}, True),
+    ("C16", {"therapy_outputs": (_dose(95, c16.forged(475, 25)), _dose(97, c16.forged(485, 5)))}, False),
     ("C18", {"admitted": (_admitted(DOSE, port="therapy.pump_command"),)}, True),
     ("C18", {"admitted": (_admitted(FORGED, port="world.cgm"),)}, False),
     ("C19", {"frame_seconds": {FRAME: 0.1, FRAME + 1: 3.0}}, True),

@@ -30,6 +30,9 @@ from faults.attacks import (
     c15_spoofed_sender as c15,
 )
 from faults.attacks import (
+    c16_route_squat_hijack as c16,
+)
+from faults.attacks import (
     c18_wrong_state_direction as c18,
 )
 from faults.attacks import (
@@ -184,6 +187,22 @@ def test_c15_claims_to_be_the_world_and_therapy(stage: Stage) -> None:
     assert codec.Codec(insulin_pump.CgmReading).decode(reading).glucose_mg_dl == 400.0
     assert (second.source, second.port) == (1, 7)
     assert codec.Codec(insulin_pump.PumpCommand).decode(command).bolus_u == 25.0
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 64, 4_096])
+def test_c16_changes_one_command_and_passes_on_all_else(piece_bytes: int) -> None:
+    command = codec.encode(insulin_pump.PumpCommand(9, 485, 0.8, 0.1, 30))
+    large = wire.pack(wire.Header(1, 8, 0, FRAME, 1), bytes(300))
+    honest = wire.pack(wire.Header(1, 7, 0, FRAME, 2), command)
+    again = wire.pack(wire.Header(1, 7, 0, FRAME + 1, 3), command)
+    before = bytes(64) + b"\x04\x05READY" + b"\x02" + len(large).to_bytes(8, "big") + large
+    stream = before + bytes((0, len(honest))) + honest + bytes((0, len(again))) + again
+    forger = c16.Forger(7, 25)
+    out = b"".join(
+        forger.passed_on(stream[start : start + piece_bytes]) for start in range(0, len(stream), piece_bytes)
+    )
+    changed = wire.pack(wire.Header(1, 7, 0, FRAME, 2), c16.forged(485, 25))
+    assert out == before + bytes((0, len(changed))) + changed + bytes((0, len(again))) + again
 
 
 def test_c18_sends_a_dose_to_ports_that_are_not_its_own(stage: Stage) -> None:

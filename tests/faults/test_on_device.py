@@ -16,9 +16,11 @@ _PUMP = Path(__file__).parent.parent.parent / "designs" / "insulin_pump"
 FRAME = 4
 
 
-def succeeded(attack_id: str, without: frozenset[str], **parameters: int | str) -> bool | None:
+def succeeded(
+    attack_id: str, without: frozenset[str], frames: int = 2 * FRAME, **parameters: int | str
+) -> bool | None:
     """Whether one attack had its effect in a short run without these walls."""
-    plan = Plan(_PUMP, 2 * FRAME, without=without)
+    plan = Plan(_PUMP, frames, without=without)
     run = experiment.run(plan, catalogue.with_spans([Injection(FRAME, attack_id, parameters)]))
     seen = sightings.observations(run, run, is_replay=False)
     assert detectors.was_activated(attack_id, seen, run.schedule[0]), seen.log_lines
@@ -47,6 +49,7 @@ def test_with_a_set_of_walls_gone_it_gets_through(
         ("C02", {"whose": "own"}, {"seccomp", "rlimits"}),
         ("C02", {"whose": "therapy"}, {"seccomp", "mntns"}),
         ("C12", {"what": "clear"}, walls.ALL - {"escape"}),
+        ("C16", {"dose_u": 5}, walls.ALL - {"mntns", "userns"}),
         ("C19", {"silence_ms": 2_500}, walls.ALL - {"window"}),
     ],
 )
@@ -54,3 +57,8 @@ def test_one_wall_of_a_set_that_stands_stops_it(
     attack_id: str, parameters: dict[str, int | str], without: set[str]
 ) -> None:
     assert succeeded(attack_id, frozenset(without), **parameters) is False
+
+
+def test_c16_is_between_therapy_and_its_gate_before_they_meet() -> None:
+    """A race that the attacker may lose where the machine is busy: it has three runs."""
+    assert any(succeeded("C16", walls.ALL, 60, dose_u=5) for _ in range(3))
