@@ -17,9 +17,17 @@ FRAME_MINUTES = 5
 ONSET_FRAME = 96  # 08:00
 END_FRAME = 264  # 22:00
 
-#: Rows that are not built because the reference device has nothing for them to attack, each with the reason.
+#: Rows that are not built because the reference device offers them nothing to be tried on, each with the reason.
 NOT_BUILT: Mapping[str, str] = MappingProxyType(
     {
+        "C09": "Every hint in it is legal and no wall is there to refuse it: what bounds it is therapy's own limiter, "
+        "which no experiment leaves out, so that it would do the same with and without walls.",
+        "C11": "No message of the reference device has a text field, so there is no pattern to burn time on; a schema "
+        "with a pattern that is not anchored is refused when the design is loaded.",
+        "C13": "Nothing in the device unpickles anything, with or without walls, so pickled bytes are bytes like any "
+        "others.",
+        "C17": "No message of the reference device names a path, an address or a command; the one request that asks "
+        "for therapy's authority, a target, counts only with the clinician's signature, and that check is no wall.",
         "C20": (
             "It has no effect that is seen or not: which of the legal messages is sent carries a number of bits per "
             "second whatever wall stands, and that number is measured, not judged."

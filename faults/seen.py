@@ -32,8 +32,9 @@ class Peaks:
     """The largest values seen of one label (a partition or a gate) in one frame.
 
     ``rss_bytes_max`` is the largest single process: forked copies share pages, so a sum would count them
-    often. ``fds_max`` and ``held_bytes_max`` (in memfds) are -1 while no sample could look at descriptors: a
-    host user who is not root may not do so in every process.
+    often. ``cpu_s`` is the processor time of all of them in this frame. ``fds_max`` and ``held_bytes_max`` (in
+    memfds) are -1 while no sample could look at descriptors: a host user who is not root may not do so in every
+    process.
     """
 
     samples: int = 0
@@ -41,6 +42,7 @@ class Peaks:
     #: Of the largest single process.
     threads_max: int = 0
     rss_bytes_max: int = 0
+    cpu_s: float = 0.0
     fds_max: int = -1
     held_bytes_max: int = -1
     was_stopped: bool = False
@@ -56,8 +58,6 @@ class Peaks:
     segment_bytes_max: int = 0
     #: Descriptors in its Unix sockets that nobody had taken out.
     parked_fds_max: int = 0
-    #: Processor time of all its processes from the start of the run, the dead ones' included.
-    cpu_s: float = 0.0
 
 
 class Admitted(NamedTuple):

@@ -44,7 +44,7 @@ class _Process(NamedTuple):
     parent: int
     nice: int
     started: int
-    ticks: int
+    cpu_ticks: int
     threads: int
 
 
@@ -76,7 +76,6 @@ class Watcher:
         self._usual: dict[int, tuple[str, int | None]] = {}
         self._labelled: dict[tuple[int, int], str] = {}
         self._ticks: dict[tuple[int, int], int] = {}
-        self._ticks_of: dict[str, int] = {}
         self._clock_error = kernel_tables.ClockError()
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -144,7 +143,7 @@ class Watcher:
         members: dict[str, list[_Process]] = {}
         self._descend(self._root_pid, "", 0, members)
         for label, processes in members.items():
-            self._record(self.peaks.setdefault((label, frame), Peaks()), label, processes)
+            self._record(self.peaks.setdefault((label, frame), Peaks()), processes)
         for folder in SHARED_FOLDERS:
             self._sample_folder(folder, frame, self._token)
         if self._folder:
@@ -186,20 +185,11 @@ class Watcher:
         if label and process.state != "Z":
             members.setdefault(label, []).append(process)
             self._labelled[(pid, process.started)] = label
-            self._count_ticks(process, label)
         for child in _children(pid):
             self._descend(child, label, depth + 1, members)
 
-    def _count_ticks(self, process: _Process, label: str) -> None:
-        """Processor time of all that a label ever was, the dead included."""
-        key = (process.pid, process.started)
-        more = process.ticks - self._ticks.get(key, 0)
-        self._ticks[key] = process.ticks
-        self._ticks_of[label] = self._ticks_of.get(label, 0) + more
-
-    def _record(self, peak: Peaks, label: str, processes: list[_Process]) -> None:
+    def _record(self, peak: Peaks, processes: list[_Process]) -> None:
         peak.samples += 1
-        peak.cpu_s = self._ticks_of.get(label, 0) / _TICKS_PER_S
         peak.processes_max = max(peak.processes_max, len(processes))
         peak.rss_bytes_max = max(peak.rss_bytes_max, *(_rss_bytes(one.pid) for one in processes))
         for one in processes:
@@ -207,6 +197,9 @@ class Watcher:
             peak.comms.add(one.comm)
             peak.was_stopped |= one.state in "Tt"
             peak.nice_max = max(peak.nice_max, one.nice)
+            before = self._ticks.get((one.pid, one.started), 0)
+            peak.cpu_s += (one.cpu_ticks - before) / _TICKS_PER_S
+            self._ticks[(one.pid, one.started)] = one.cpu_ticks
             self._record_namespace(peak, processes[0].pid, one.pid)
             _record_descriptors(peak, one.pid)
 

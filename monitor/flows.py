@@ -29,6 +29,7 @@ NARROW_REJECTIONS_MAX = 64
 POLICING_WALLS = frozenset(
     (
         "gate",
+        "peer",
         "size",
         "route",
         "stamp",
@@ -38,6 +39,7 @@ POLICING_WALLS = frozenset(
         "range",
         "canonical",
         "recheck",
+        "escape",
         "window",
     )
 )

@@ -47,7 +47,8 @@ def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
     channel.bind(cell.endpoint)
     cell.tell("bound")
     channel.send(contract.hello)
-    os.unlink(cell.socket_path)  # not unbind: libzmq would drop the peer with the listener
+    if "peer" in contract.walls:
+        os.unlink(cell.socket_path)  # not unbind: libzmq would drop the peer with the listener
     return channel
 
 

@@ -18,7 +18,7 @@ from monitor.endings import what_ended
 from monitor.health import Decision, Health, UnknownEvent
 from monitor.images import ImageChanged
 from monitor.judge import Recheck
-from monitor.seat import Page, Seat, StopRun, sanitised
+from monitor.seat import Page, Seat, StopRun, raw, sanitised
 from monitor.warden import Launch, Life, Warden
 from sandbox.launcher import LaunchError
 
@@ -53,6 +53,7 @@ class Lives:
         self._design = design
         self._types = types
         self._health = Health(design, warden.walls)
+        self._readable = sanitised if "escape" in warden.walls else raw
         self.is_booted = False
         self.epoll.register(control_fd, select.EPOLLIN)
 
@@ -195,7 +196,7 @@ class Lives:
         spoken = lines[: max(LOG_LINES_MAX - seat.log_lines, 0)]
         seat.log_lines += len(lines)
         for line in spoken:
-            self.tell(self.frame, "log", seat.name, sanitised(line[:_LOG_TEXT_MAX]))
+            self.tell(self.frame, "log", seat.name, self._readable(line[:_LOG_TEXT_MAX]))
         return seat.log_bytes > limit and seat.log_bytes - len(data) <= limit
 
     def process_gone(self, seat: Seat) -> None:

@@ -61,6 +61,11 @@ def sanitised(data: bytes) -> str:
     return printable(data.decode("utf-8", "replace"))
 
 
+def raw(data: bytes) -> str:
+    """Log text as it came, fit to act on a terminal: what a reader gets while the ``escape`` wall is off."""
+    return data.decode("utf-8", "replace")
+
+
 def printable(text: str) -> str:
     """As ``sanitised``, from text. A gate may have been taken over, so its words are no safer than a partition's."""
     return "".join(c if " " <= c <= "~" else f"\\u{ord(c):04x}" for c in text)

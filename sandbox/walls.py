@@ -47,6 +47,7 @@ OS_WALLS = (
 
 POLICING_WALLS = (
     Wall("gate", "the process that reads its bytes is itself confined and bounded"),
+    Wall("peer", "the socket of its gate loses its name once it has connected: nobody can follow"),
     Wall("size", "no message longer than its port declares"),
     Wall("route", "only its own output ports"),
     Wall("stamp", "the sender is who owns the channel, whatever the header claims"),
@@ -56,6 +57,7 @@ POLICING_WALLS = (
     Wall("range", "only numbers and lengths within the type's bounds"),
     Wall("canonical", "only the one canonical encoding; the receiver gets our own bytes"),
     Wall("recheck", "the monitor and the receiver check once more what a gate let through"),
+    Wall("escape", "what it writes to its log reaches a reader as plain printable text only"),
     Wall("window", "a window ends at its budget, and a process that exceeds its means is killed"),
     Wall("budget", "a partition that keeps dying stays off once its restarts are spent"),
 )

@@ -50,8 +50,7 @@ def _spin(seconds: float) -> None:
 def effect(seen: Observations, injection: Injection) -> Effect:
     """It used more processor time than its window grants. Virtual time shows nothing of this; the host's count does."""
     limit = bound(injection, "cpu_s_max", CPU_S_MAX)
-    before = max((one.cpu_s for one in seen.before(injection, seen.attacker)), default=0.0)
-    used = max(peak.cpu_s for peak in seen.peaks_of(injection, seen.attacker)) - before
+    used = sum(peak.cpu_s for peak in seen.peaks_of(injection, seen.attacker))
     return Effect(
         used > limit, f"It used {used:.1f} s of processor time; {limit:.1f} s is what its frames grant."
     )

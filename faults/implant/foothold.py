@@ -117,6 +117,15 @@ def find(window: Window) -> Foothold:
     return foothold
 
 
+def gate_socket(foothold: Foothold, whose: str) -> str:
+    """Where a gate's socket is or was, by what this partition's own connection says of its own."""
+    own: str = foothold.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode().removeprefix("ipc://")
+    if whose == "own":
+        return own
+    folder, name = os.path.split(own)
+    return os.path.join(os.path.dirname(folder), whose, name)
+
+
 def raw_stream_fds() -> list[int]:
     """This process's open sockets by descriptor: the ZeroMQ connection's byte stream is among them.
 

@@ -9,6 +9,8 @@ import time
 #: A ZMTP 3 frame header: flags (1 MORE, 2 long, 4 command) and length.
 EMPTY_MORE_FRAME = b"\x01\x00"
 LONG_FRAME = b"\x02"
+#: A command of ZMTP 3.1 that asks for an answer: after its name come a time to live (0: none) and no context.
+PING = b"\x04\x07\x04PING\x00\x00"
 
 
 def write_all(fd: int, data: bytes, until_s: float) -> int:

@@ -11,6 +11,7 @@ import pytest
 from faults import attack_files, detectors
 from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
+from faults.attacks import c16_route_squat_hijack as c16
 from faults.attacks import f05_bit_flip as f05
 from faults.implant import messages, timex
 from faults.seen import (
@@ -82,6 +83,10 @@ def _restarts(count: int) -> tuple[Life, ...]:
     return tuple(Life("transfer", n, FRAME + n, FRAME + n, "ended: partition_exit") for n in range(count + 1))
 
 
+def _line(text: str, partition: str = "transfer") -> LogLine:
+    return LogLine(FRAME, partition, text)
+
+
 DEAD = (Life("transfer", 0, 0, FRAME, "killed"),)
 STEADY = (_settings(84, 3.0), _dose(95), _dose(96), _dose(97), _settings(98, 3.0))
 DIFFERENT = (*STEADY[:3], _dose(97, b"\x02"), STEADY[4])
@@ -104,9 +109,18 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),
     ("C01", {"admitted": (_admitted(b"x" * 5_000, frame=UNTIL),), "peaks": _peaks("gate-transfer")}, False),
+    ("C02", {"peaks": _peaks("gate-transfer", fds_max=150), "lives": ()}, True),
+    ("C02", {"peaks": _peaks("gate-therapy", fds_max=150), "lives": ()}, True),
+    ("C02", {"peaks": _peaks("gate-transfer"), "lives": (Life("therapy", 0, 0, 97, "gate_died"),)}, True),
+    ("C02", {"peaks": _peaks("gate-transfer", fds_max=64), "lives": DEAD}, False),
+    ("C02", {"peaks": _peaks("transfer", fds_max=150), "lives": ()}, None),
+    ("C02", {"peaks": _peaks("gate-transfer", fds_max=-1), "lives": ()}, None),
     ("C03", {"peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),
     ("C03", {"peaks": _peaks("gate-transfer")}, False),
     ("C03", {"peaks": _peaks("gate-transfer", frame=UNTIL, rss_bytes_max=1 << 30)}, None),
+    ("C04", {"peaks": _peaks("gate-transfer", cpu_s=1.7)}, True),
+    ("C04", {"peaks": _peaks("gate-transfer", cpu_s=1.1)}, False),
+    ("C04", {"peaks": _peaks("transfer", cpu_s=1.7)}, None),
     ("C05", {"admitted": (_admitted(*[HINT] * 9),)}, True),
     ("C05", {"admitted": (_admitted(HINT), _admitted(HINT, frame=97))}, False),
     ("C06", {"admitted": (_admitted(codec.encode({"at_min": 1})),)}, True),
@@ -120,12 +134,21 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C10", {"admitted": (_admitted(b"\x91" * 50 + b"\xc0"),), "lives": ()}, True),
     ("C10", {"admitted": (), "lives": (Life("therapy", 0, 0, 97, "crashed"),)}, True),
     ("C10", {"admitted": (_admitted(HINT),), "lives": DEAD}, False),
+    ("C12", {"log_lines": (_line("\x1b[2K all is well"),)}, True),
+    ("C12", {"log_lines": (_line("to \u202e reverse"),)}, True),
+    ("C12", {"log_lines": (_line("\\u001b[2K all is well"), _line("\x1b", "therapy"))}, False),
+    ("C12", {"log_lines": (_line("\x1b", "therapy"),)}, None),
     ("C14", {"admitted": (_admitted(HINT_BEFORE, frame=95), _admitted(HINT_BEFORE))}, True),
     ("C14", {"admitted": (_admitted(HINT_BEFORE, frame=95), _admitted(HINT))}, False),
     ("C15", {"admitted": (_admitted(FORGED, port="world.cgm"),)}, True),
     ("C15", {"admitted": (_admitted(HINT),)}, False),
+    ("C16", {"therapy_outputs": (_dose(95), _dose(97, c16.forged(485, 25)))}, True),
+    ("C16", {"therapy_outputs": (_dose(95, c16.forged(475, 25)), _dose(97, c16.forged(485, 5)))}, False),
     ("C18", {"admitted": (_admitted(DOSE, port="therapy.pump_command"),)}, True),
     ("C18", {"admitted": (_admitted(FORGED, port="world.cgm"),)}, False),
+    ("C19", {"frame_seconds": {FRAME: 0.1, FRAME + 1: 3.0}}, True),
+    ("C19", {"frame_seconds": {FRAME: 0.1, FRAME + 1: 1.1, FRAME + 2: 3.0}}, False),
+    ("C19", {"frame_seconds": {FRAME - 1: 3.0}}, None),
     ("K01", {"therapy_outputs": OVERWRITTEN}, True),
     ("K01", {"therapy_outputs": STEADY, "reference_outputs": STEADY, "lives": DEAD}, False),
     ("K01", {"therapy_outputs": DIFFERENT, "reference_outputs": STEADY, "lives": ()}, True),
@@ -208,8 +231,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K19", {"peaks": _peaks(), "shared_files": {}}, False),
     ("K19", {"peaks": _peaks(fds_max=-1), "shared_files": {}}, None),
     ("K20", {"peaks": _peaks(cpu_s=1.6)}, True),
-    ("K20", {"peaks": EARLIER | _peaks(cpu_s=1.9)}, False),
-    ("K20", {"peaks": EARLIER | _peaks(cpu_s=2.1)}, True),
+    ("K20", {"peaks": EARLIER | _peaks(cpu_s=1.4)}, False),
     ("K21", {"peaks": _peaks("therapy", nice_max=19)}, True),
     ("K21", {"peaks": _peaks("therapy")}, False),
     ("K22", {"clock_jumps": ((FRAME, -MARK_US),)}, True),
@@ -268,7 +290,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
 def test_a_detector_tells_effect_from_no_effect(
     attack_id: str, seen: dict[str, Any], succeeded: bool | None
 ) -> None:
-    effect = detectors.detect(attack_id, Observations((), **seen), _injection(attack_id))
+    effect = detectors.detect(attack_id, Observations(**({"log_lines": ()} | seen)), _injection(attack_id))
     assert effect.succeeded is succeeded, effect
     assert effect.sentence.endswith(".")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ from faults.attacks import (
     c15_spoofed_sender as c15,
 )
 from faults.attacks import (
+    c16_route_squat_hijack as c16,
+)
+from faults.attacks import (
     c18_wrong_state_direction as c18,
+)
+from faults.attacks import (
+    c19_non_reading_peer as c19,
 )
 from faults.attacks import (
     f03_clock_jump as f03,
@@ -188,10 +195,36 @@ def test_c15_claims_to_be_the_world_and_therapy(stage: Stage) -> None:
     assert codec.Codec(insulin_pump.PumpCommand).decode(command).bolus_u == 25.0
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 7, 64, 4_096])
+def test_c16_changes_one_command_and_passes_on_all_else(piece_bytes: int) -> None:
+    command = codec.encode(insulin_pump.PumpCommand(9, 485, 0.8, 0.1, 30))
+    large = wire.pack(wire.Header(1, 8, 0, FRAME, 1), bytes(300))
+    honest = wire.pack(wire.Header(1, 7, 0, FRAME, 2), command)
+    again = wire.pack(wire.Header(1, 7, 0, FRAME + 1, 3), command)
+    before = bytes(64) + b"\x04\x05READY" + b"\x02" + len(large).to_bytes(8, "big") + large
+    stream = before + bytes((0, len(honest))) + honest + bytes((0, len(again))) + again
+    forger = c16.Forger(7, 25)
+    out = b"".join(
+        forger.passed_on(stream[start : start + piece_bytes]) for start in range(0, len(stream), piece_bytes)
+    )
+    changed = wire.pack(wire.Header(1, 7, 0, FRAME, 2), c16.forged(485, 25))
+    assert out == before + bytes((0, len(changed))) + changed + bytes((0, len(again))) + again
+
+
 def test_c18_sends_a_dose_to_ports_that_are_not_its_own(stage: Stage) -> None:
     c18.inject(stage.foothold, {"therapy_pump_command_port": 7, "world_pump_command_port": 21})
     got = stage.received()
     assert [(header.source, header.port) for header, _ in got] == [(2, 7), (2, 21), (2, STATUS)]
+
+
+def test_c19_gives_its_turn_back_once_and_then_is_silent(stage: Stage) -> None:
+    began_s = time.monotonic()
+    c19.inject(stage.foothold, {"silence_ms": 120})
+    assert time.monotonic() - began_s >= 0.12
+    assert stage.received() == []  # the SDK's own close, which this calls, is left out once
+    assert stage.peer.poll(50) == 0
+    stage.window.send("activity", insulin_pump.ActivityHint(1, 2.0))
+    assert [header.sequence for header, _ in stage.received()] == [1]
 
 
 def test_c01_is_larger_than_any_port_allows(stage: Stage) -> None:
@@ -249,12 +282,23 @@ assert peer.recv() == b"hello"
 sys.stdin.readline()
 time.sleep(0.5)
 resident = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
-print(int(resident[0].split()[1]), flush=True)
+print(resident[0].split()[1], time.process_time(), flush=True)
+"""
+_ATTACKER = """
+import json, sys, time, zmq
+from faults.attacks import MODULE
+own = zmq.Context().socket(zmq.PAIR)
+own.linger = 0
+own.connect(sys.argv[1])
+own.send(b"hello")
+time.sleep(0.2)
+print(json.dumps(MODULE.inject(None, PARAMETERS)))
 """
 
 
-def _peer_growth_kb(folder: Path, attacker: str) -> int:
-    """The peak memory of a peer, in kB, after ``attacker`` (a program's text) has been at it."""
+def _peer_after(folder: Path, module: str, parameters: dict[str, object]) -> tuple[int, float]:
+    """The peak memory of a peer, in kB, and its processor time in s, after an attack has been at it."""
+    attacker = _ATTACKER.replace("MODULE", module).replace("PARAMETERS", repr(parameters))
     endpoint = f"ipc://{folder}/peer.sock"
     with subprocess.Popen(
         [sys.executable, "-c", _PEER, endpoint], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -268,24 +312,21 @@ def _peer_growth_kb(folder: Path, attacker: str) -> int:
         assert json.loads(done.stdout)["errors"] == []
         peer.stdin.write("\n")
         peer.stdin.flush()
-        return int(peer.stdout.readline())
+        peak_kb, cpu_s = peer.stdout.readline().split()
+        return int(peak_kb), float(cpu_s)
 
 
 def test_c03_inflates_its_peer_past_every_message_limit(tmp_path: Path) -> None:
-    attacker = """
-import json, sys, time, zmq
-from faults.attacks import c03_unterminated_multipart as c03
-own = zmq.Context().socket(zmq.PAIR)
-own.linger = 0
-own.connect(sys.argv[1])
-own.send(b"hello")
-time.sleep(0.2)
-report = c03.inject(None, {"bytes": SIZE, "leave": False})
-print(json.dumps(report))
-"""
-    grown = _peer_growth_kb(tmp_path, attacker.replace("SIZE", "4_000_000"))
-    usual = _peer_growth_kb(tmp_path, attacker.replace("SIZE", "0"))
+    module = "c03_unterminated_multipart"
+    grown, _ = _peer_after(tmp_path, module, {"bytes": 4_000_000, "leave": False})
+    usual, _ = _peer_after(tmp_path, module, {"bytes": 0, "leave": False})
     assert grown > usual + 80_000, (grown, usual)
+
+
+def test_c04_makes_its_peer_work_without_one_message(tmp_path: Path) -> None:
+    _, worked_s = _peer_after(tmp_path, "c04_below_schema_flood", {"pings": 600_000})
+    _, usual_s = _peer_after(tmp_path, "c04_below_schema_flood", {"pings": 0})
+    assert worked_s > usual_s + 0.1, (worked_s, usual_s)
 
 
 def test_a_foothold_without_a_socket_does_not_send() -> None:

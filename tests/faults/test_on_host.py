@@ -155,6 +155,14 @@ def test_a_process_that_does_nothing_shows_no_effect(attack_id: str, token: str)
     assert effect.succeeded is False, effect
 
 
+def test_the_processor_time_of_a_process_is_seen(token: str) -> None:
+    busy, _ = stage.watched("F02", {"seconds": 0.6, "how": "spin"}, token)
+    idle, _ = stage.watched("F02", {"seconds": 0.6, "how": "sleep"}, token)
+    used_s = [watcher.peaks["transfer", stage.FRAME].cpu_s for watcher in (busy, idle)]
+    assert used_s[0] > used_s[1] + 0.1, used_s
+    assert used_s[0] < 2.0, used_s
+
+
 def test_k25_outlives_its_parent_and_ends_by_itself(token: str) -> None:
     given = {"token": f"{token}-K25", "deadline_unix_s": time.time() + 3.0}
     watcher, _ = stage.watched("K25", given, token)

@@ -7,7 +7,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.seat import printable, sanitised
+from monitor.seat import printable, raw, sanitised
 
 PRINTABLE = {chr(code) for code in range(0x20, 0x7F)}
 
@@ -27,3 +27,8 @@ def test_whatever_is_logged_comes_out_as_printable_ascii(data: bytes) -> None:
 @given(st.text(max_size=200))
 def test_whatever_text_a_gate_reports_comes_out_as_printable_ascii(text: str) -> None:
     assert set(printable(text)) <= PRINTABLE
+
+
+def test_raw_text_is_what_a_reader_gets_without_the_escape_wall() -> None:
+    assert raw(b"\x1b[2J\r") == "\x1b[2J\r"
+    assert raw("\u202e".encode() + b"\xff") == "\u202e\ufffd"
