@@ -51,7 +51,7 @@ class Difference:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return str(float(f"{value:.6g}")) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
