@@ -380,6 +380,7 @@ def test_at_80_columns_the_pump_is_not_cut_off() -> None:
                 if "mg/dL," in line and "dotted" not in line and "♥" not in line
             )
             assert words in row
+            assert "32.8 U" in row
             assert "…" not in row
 
 
