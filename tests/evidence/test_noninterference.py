@@ -196,7 +196,9 @@ def test_two_silent_runs_prove_nothing() -> None:
 
 
 def test_numbers_are_short_unless_they_part_further_behind_the_point() -> None:
-    assert str(Difference(97, "a.b", "u", 35.0, 1.5306387391679528)) == "frame 97, a.b.u: 35.0 against 1.53064"
+    assert (
+        str(Difference(97, "a.b", "u", 35.0, 1.5306387391679528)) == "frame 97, a.b.u: 35.0 against 1.53064"
+    )
     assert str(Difference(97, "a.b", "u", 1.5306387391679528, 1.5306387391679529e0 + 1e-12)) == (
         "frame 97, a.b.u: 1.5306387391679528 against 1.530638739168953"
     )
