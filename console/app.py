@@ -53,7 +53,7 @@ Examples:
 _VERIFY_EPILOG = """\b
 Examples:
   run_device.py --keep runs/today && run_device.py journal verify runs/today/attacked.bhj
-  run_device.py journal verify runs/today/attacked.bhj --expect 68d40621a9c3ca94
+  run_device.py journal verify runs/today/attacked.bhj --expect CHAIN   (as the run printed it)
 \b
 A chain alone shows that nothing was changed by accident, or by someone who did not chain it anew.
 """
@@ -201,7 +201,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option(
     "--expect",
     type=options.ChainValue(),
-    metavar="HEX",
+    metavar="CHAIN",
     help="The chain value that the run printed, or its first 16 digits or more: is it this journal?",
 )
 def verify(**given: Any) -> int:

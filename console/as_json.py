@@ -21,10 +21,10 @@ from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import in_order, walls_seen
 from console.telling import clock_text
+from evidence.at_end import off_at_end
 from evidence.glycaemia import Glycaemia
 from evidence.harm import HarmGrade
 from evidence.outcome import Outcome
-from evidence.sightings import unfinished
 from evidence.story import Story, Trial
 from faults import catalogue
 from faults.experiment import Run
@@ -113,7 +113,8 @@ def run(found: Run, grade: HarmGrade | None, status: int) -> dict[str, Any]:
     """``run``."""
     attacks = [{"id": one.attack_id, "frame": one.frame} for one in found.schedule]
     return head("run", status) | {
-        "problems": unfinished(found),
+        "problems": figures.run_problems(found),
+        "off": [off._asdict() for off in off_at_end(found)],
         "degraded": figures.degraded(found),
         "device": device(found),
         "attacks": attacks,
@@ -316,4 +317,6 @@ def _trial(trial: Trial, run: Run) -> dict[str, Any]:
         "has_effect": trial.effect.succeeded,
         "effect_without_walls": trial.open_effect.sentence,
         "has_effect_without_walls": trial.open_effect.succeeded,
+        "undelivered_without_walls": trial.undelivered,
+        "masked_by": trial.masked_by,
     }

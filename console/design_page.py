@@ -170,7 +170,7 @@ def _partition(partition: Partition) -> Text:
     ]
     limits = partition.limits
     words += [
-        f"{limits.memory_bytes_max >> 20} MB",
+        f"{limits.memory_bytes_max >> 20} MiB",
         f"{limits.processes_max} process(es)",
         f"{partition.restart.restarts_max} restarts in {partition.restart.within_frames} frames",
         _walls_required(partition.walls),
@@ -202,7 +202,7 @@ def crossings_line(design: Design, mark: str) -> Text:
     channels = "1 channel leads" if len(found) == 1 else f"{len(found)} channels lead"
     return Text(f"{mark} {channels} from a networked partition into class C: ", style=_CROSSING).append(
         f"at most {messages} messages, {size} bytes and {rejections} rejections per frame, "
-        f"so at most {rate:,.4g} bit/s in messages",
+        f"so at most {rate:,.{0 if rate >= 100 else 2}f} bit/s in messages",
         "default",
     )
 

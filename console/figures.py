@@ -8,7 +8,10 @@ from pathlib import Path
 
 from console.options import CHAIN_DIGITS_MIN
 from console.scene import degraded_label, walls_seen
+from console.telling import clock_text
+from evidence.at_end import Off, off_at_end
 from evidence.glycaemia import Glycaemia, glycaemia
+from evidence.sightings import unfinished
 from faults.experiment import Run
 from monitor import journal
 from world.truth import Truth
@@ -84,6 +87,24 @@ def lateness_ms(run: Run) -> dict[str, Spread]:
             if fact.startswith("lateness_ms.") and measured is not None:
                 found[fact.removeprefix("lateness_ms.")] = measured
     return found
+
+
+def boot_text(run: Run) -> str:
+    """``boot 431 ms``, or that it never came so far."""
+    took_ms = boot_ms(run)
+    return "did not boot" if took_ms is None else f"boot {took_ms:.0f} ms"
+
+
+def run_problems(run: Run) -> list[str]:
+    """Why a run is not whole: it ended early, or a critical partition was off when it ended."""
+    return [f"the run {problem}" for problem in unfinished(run)] + [
+        off_text(off, run) for off in off_at_end(run) if off.is_critical
+    ]
+
+
+def off_text(off: Off, run: Run) -> str:
+    """``therapy (class C) off since 08:05``."""
+    return f"{off.who} off since {clock_text(off.since_frame, run.design.frame_ms)}"
 
 
 def verify_command(path: Path, run: Run) -> str:

@@ -16,6 +16,7 @@ from console import (
     catalogue_page,
     design_page,
     failures,
+    figures,
     image_probe,
     journal_page,
     passport_page,
@@ -23,14 +24,14 @@ from console import (
     verdict_page,
 )
 from console.failures import Refused
-from console.options import frames_of, kept_in, schedule_of
+from console.options import DEFAULT_DESIGN, frames_of, kept_in, schedule_of
 from console.output import Output
 from console.scene import STORY_RUNS, Subject
+from console.telling import counted
 from console.views import view_for
 from evidence import harm
 from evidence import story as stories
-from evidence.sightings import unfinished
-from faults import catalogue, experiment
+from faults import attack_files, catalogue, experiment
 from faults.attack import ATTACKED, Injection
 from monitor import journal, rules
 from monitor.design import Design
@@ -89,7 +90,7 @@ def sound_design(folder: Path) -> Design:
     if findings:
         first = findings[0]
         raise Refused(
-            f"{design.name} breaks {len(findings)} rule(s), first {first.rule}: {first.message}; "
+            f"{design.name} breaks {counted(len(findings), 'rule')}, first {first.rule}: {first.message}; "
             f"{first.remedy} (the verb check shows all)"
         )
     return design
@@ -107,7 +108,7 @@ def tell(
     keep = kept_in(given["keep"], stories.RUNS)
     output.show(opening(design, passport_page.stamps(design, frozenset())))
     plan = Plan(given["design"], frames, given["seed"], given["patient"], accept_degraded=given["degraded"])
-    subject = Subject(design, plan.patient, plan.seed, frames, len(schedule))
+    subject = subject_of(design, plan, schedule)
     with view_for(output.console, subject, STORY_RUNS, is_quiet=output.is_quiet, is_paced=True) as view:
         found = stories.tell(plan, schedule, view.begin, keep, needs_harm=verb == "story")
     status = failures.HELD if found.held else failures.NOT_HELD
@@ -162,7 +163,8 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
     runs = {SINGLE_RUN: (_title(plan, schedule), 0.7 if given["twin"] else 1.0)}
     if given["twin"]:
         runs[TWIN_RUN] = ("the twin: the same patient and day, nobody attacks", 0.3)
-    subject = Subject(design, plan.patient, plan.seed, frames, len(schedule))
+    subject = subject_of(design, plan, schedule)
+    warn_of_images(output, design, given["design"])
     grade = None
     with view_for(output.console, subject, runs, is_quiet=output.is_quiet) as view:
         ears = view.begin(SINGLE_RUN, 1, len(runs))
@@ -172,11 +174,32 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
             twin = experiment.run(calm, (), view.begin(TWIN_RUN, 2, len(runs)))
             onset_min = min((one.frame for one in schedule), default=0) * design.frame_ms // 60_000
             grade = harm.grade(found.world.truth(), twin.world.truth(), onset_min)
-    status = failures.NOT_HELD if unfinished(found) else failures.HELD
+    status = failures.NOT_HELD if figures.run_problems(found) else failures.HELD
     output.show(run_page.page(found, grade, output.page_width, is_ascii=output.is_ascii, keep=keep))
     output.verdict(run_page.closing(found))
     output.write_json(as_json.run(found, grade, status))
     return status
+
+
+def subject_of(design: Design, plan: Plan, schedule: Sequence[Injection]) -> Subject:
+    """What a view is told of a run before it begins."""
+    attacks = attack_files.built(design.folder)
+    inside = frozenset(one.frame for one in schedule if attacks[one.attack_id].inject is not None)
+    return Subject(design, plan.patient, plan.seed, plan.frames, len(schedule), inside, plan.clock)
+
+
+def warn_of_images(output: Output, design: Design, folder: Path) -> None:
+    """Say before the run which partition's code will not load. The reference device's own is tested: it costs half a
+    second.
+    """
+    if folder.resolve() == DEFAULT_DESIGN:
+        return
+    for image in image_probe.check_images(design):
+        if not image.passes:
+            line = (
+                f"{image.partition} will not run: {image.problem}; {image.remedy} (the verb check shows all)"
+            )
+            output.show(Text(line, style="bold yellow"))
 
 
 def _title(plan: Plan, schedule: Sequence[Injection]) -> str:

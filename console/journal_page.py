@@ -15,6 +15,7 @@ import msgspec
 from rich.text import Text
 
 from console.failures import Refused
+from console.telling import counted
 from ipc_schemas import codec
 from monitor import journal
 
@@ -73,7 +74,7 @@ def verdict(path: Path, reading: journal.Reading) -> Text:
     count = len(reading.entries)
     end = reading.entries[-1]
     if isinstance(end, journal.End) and not reading.torn_bytes:
-        ended = f"complete: {end.frames} frames{f', {sanitised(end.why)}' if end.why else ''}"
+        ended = f"complete: {counted(end.frames, 'frame')}{f', {sanitised(end.why)}' if end.why else ''}"
         return Text(f"{path}: the chain holds over {count} records; {ended}", style="green")
     torn = f", then {reading.torn_bytes} bytes of a torn record" if reading.torn_bytes else ""
     text = f"INCOMPLETE  {path}: the chain holds over {count} records, but the end is missing{torn}"
@@ -85,7 +86,7 @@ def anchor(reading: journal.Reading, expected: str | None) -> Text:
     if expected is None:
         text = (
             "not anchored: this shows that nothing was changed by accident, or by someone who did not chain it anew; "
-            "compare with what the run printed: --expect HEX"
+            "compare with what the run printed: --expect CHAIN"
         )
         return Text(text, style="dim")
     if reading.chain.startswith(expected):
@@ -156,23 +157,24 @@ def _decoded(raw: bytes) -> Any:
 
 
 def row(entry: Mapping[str, Any]) -> Text:
-    """One entry as a line."""
+    """One entry as a line. Whoever wrote the journal chose its names, too: nothing of it is printed as it is."""
+    who = sanitised(str(entry.get("partition", "")))
     text = Text(f"{entry['frame']:>6} ", style="dim")
     match entry["what"]:
         case "message":
             sender, port = entry["sender"], entry["port"]
             forged = "" if port.startswith(f"{sender}.") else f"(sent by {sender}) "
-            text.append(f"{port} ", "cyan").append(forged, "bold red")
+            text.append(f"{sanitised(port)} ", "cyan").append(sanitised(forged), "bold red")
             return text.append(fields(entry["message"]))
         case "refusal":
             words = f"{entry['count']} refused on {entry['port']}: {entry['reason']}: {entry['detail']}"
-            return text.append(f"{entry['partition']} ", "bold").append(sanitised(words), "yellow")
+            return text.append(f"{who} ", "bold").append(sanitised(words), "yellow")
         case "ruling":
             words = f"{entry['event']} -> {entry['action']} ({entry['reason']})"
-            return text.append(f"{entry['partition']} ", "bold").append(sanitised(words), "bold red")
+            return text.append(f"{who} ", "bold").append(sanitised(words), "bold red")
         case _:
             words = f"life {entry['epoch'] + 1} {entry['event']}"
-            return text.append(f"{entry['partition']} ", "bold").append(sanitised(words), "green")
+            return text.append(f"{who} ", "bold").append(sanitised(words), "green")
 
 
 def fields(message: Any) -> str:

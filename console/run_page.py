@@ -11,8 +11,10 @@ from rich.text import Text
 from console import figures, plot
 from console.scene import walls_seen
 from console.screen import LOW_STYLE, WALLED_STYLE, axes, too_low
+from console.telling import counted
+from evidence import harm
+from evidence.at_end import off_at_end
 from evidence.harm import HarmGrade
-from evidence.sightings import unfinished
 from faults.experiment import Run
 from ipc_schemas import codec
 from monitor import journal
@@ -36,13 +38,16 @@ def page(
 
 
 def closing(run: Run) -> Text:
-    """One line: did the run reach its end?"""
-    problems = unfinished(run)
-    frames = run.record.plan.frames
+    """One line: did the run reach its end, with its critical partitions up? And which others are off?"""
+    problems = figures.run_problems(run)
     if problems:
-        text = Text(f"NOT DONE  the run {'; it '.join(problems)}", style="bold red")
+        text = Text(f"NOT DONE  {'; '.join(problems)}", style="bold red")
     else:
-        text = Text(f"DONE  {frames} frames in {run.record.wall_s:.1f} s", style="bold green")
+        frames = counted(run.record.plan.frames, "frame")
+        text = Text(f"DONE  {frames} in {run.record.wall_s:.1f} s", style="bold green")
+    for off in off_at_end(run):
+        if not off.is_critical:
+            text.append(f"; {figures.off_text(off, run)}", "bold yellow")
     label = figures.degraded(run)
     return text.append(f"  {label}", "bold yellow") if label else text
 
@@ -72,10 +77,9 @@ def _patient(run: Run, grade: HarmGrade | None, width: int, *, is_ascii: bool) -
         f"{found.below_70_percent:.1f} % below 70, {found.below_54_percent:.1f} % below 54, "
         f"{found.above_180_percent:.1f} % above 180; mean {found.mean_mg_dl:.0f}, LBGI {found.lbgi:.2f}"
     )
-    alarms = len(truth.alarms)
     yield Text(
         f"insulin: {sum(truth.delivered_u):.1f} U; pump suspended by its watchdog for "
-        f"{len(truth.suspended_min)} min; {alarms} alarm(s)"
+        f"{len(truth.suspended_min)} min; {counted(len(truth.alarms), 'alarm')}"
     )
     modes = therapy_modes(run.reading)
     if modes:
@@ -85,6 +89,7 @@ def _patient(run: Run, grade: HarmGrade | None, width: int, *, is_ascii: bool) -
         yield Text(
             f"harm, beside the twin that nobody attacks: {grade.severity.name}, {grade.reason}", style="bold"
         )
+        yield Text(harm.LEGEND, style="dim")
 
 
 def therapy_modes(reading: journal.Reading | None) -> dict[str, float]:
@@ -121,7 +126,7 @@ def _machine(run: Run) -> Iterator[Text]:
             f"(n = {kills.count}); {figures.KILL_LIMITS}"
         )
     again = ", ".join(f"{name} {count}" for name, count in figures.restarts(run).items())
-    yield Text(f"restarts: {again}; boot {figures.boot_ms(run) or 0.0:.0f} ms")
+    yield Text(f"restarts: {again}; {figures.boot_text(run)}")
     for name, late in figures.lateness_ms(run).items():
         yield Text(
             f"window lateness of {name}: p50 {late.p50_ms:.2f} ms, p99 {late.p99_ms:.2f} ms, "

@@ -13,6 +13,7 @@ from typing import Any
 
 from console import telling
 from console.telling import Line
+from faults.attack import ATTACKED
 from ipc_schemas import links
 from monitor.design import Design
 from sandbox import walls
@@ -37,13 +38,15 @@ STORY_RUNS = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is being run."""
+    """What is being run. ``attack_frames``: in which an attacker inside strikes; ``clock`` is the first run's."""
 
     design: Design
     patient: int
     seed: int
     frames: int
     attacks: int = 0
+    attack_frames: frozenset[int] = frozenset()
+    clock: str = "virtual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +124,13 @@ class Scene:
         self.truths: dict[str, Truth] = {}
         self.walls: WallsSeen | None = None
         self.attacks_begun = 0
+        self.is_over = False
+        self._attack: Line | None = None
+        self._held: list[links.Note] = []
         self._on_line = on_line
         self._started_s = time.monotonic()
         self._looked_s = 0.0
+        self._seen_s = self._started_s
         self._card_frame: int | None = None
         self._world: Any = None
 
@@ -133,28 +140,62 @@ class Scene:
         """A run begins."""
         self.run_name, self.run_number, self.frame = name, number, 0
         self.walls, self._card_frame, self.attacks_begun, self._world = None, None, 0, None
-        self.lines = ()
+        self.lines, self.is_over, self._attack, self._held = (), False, None, []
+        self._seen_s = time.monotonic()
 
     def hear(self, note: links.Note) -> None:
-        """One note of the monitor."""
+        """One note of the monitor.
+
+        The monitor may read an attacker's log after it has ruled on what the attacker sent. What becomes of an
+        attacker in the frame of its attack is therefore kept back until the attack has announced itself: told in the
+        order in which it was heard, it would seem to belong to the attack before.
+        """
         if note.kind == "walls":
             self.walls = walls_seen([note])
             return
-        for line in telling.lines_of(note, self.walls.left_out if self.walls else frozenset()):
+        if self._is_early(note):
+            self._held.append(note)
+            return
+        if self._held and note.frame > self._held[0].frame + 1:
+            self._tell_held()
+        self.is_over = self.is_over or note.kind == "end"
+        if self.is_over:
+            self._tell_held()
+        self._tell_note(note)
+
+    def _is_early(self, note: links.Note) -> bool:
+        is_attackers = note.partition in (ATTACKED, f"gate of {ATTACKED}")
+        has_begun = self._attack is not None and self._attack.frame >= note.frame
+        begins = note.kind == "log" and telling.announced(note.text)
+        return is_attackers and not has_begun and not begins and note.frame in self.subject.attack_frames
+
+    def _tell_held(self) -> None:
+        held, self._held = self._held, []
+        for note in held:
+            self._tell_note(note)
+
+    def _tell_note(self, note: links.Note) -> None:
+        left_out = self.walls.left_out if self.walls else frozenset[str]()
+        for line in telling.lines_of(note, left_out, self.subject.design):
             if line.kind == "attack":
                 self._close_card()
-                self._card_frame = line.frame
+                self._card_frame, self._attack = line.frame, line
                 self.attacks_begun += 1
-            elif line.kind == "device":
+                self.tell(line)
+                self._tell_held()
+                continue
+            if line.kind == "device":
                 self._close_card()
             self.tell(line)
 
     def see(self, frame: int, world: Any) -> None:
         """The world after one frame."""
-        self.frame, self._world = frame + 1, world
+        self.frame, self._world, self._seen_s = frame + 1, world, time.monotonic()
         is_last = self.frame >= self.subject.frames
         if is_last or time.monotonic() - self._looked_s >= LOOK_S:
             self._look()
+        if self._held and frame >= self._held[0].frame + SETTLED_FRAMES:
+            self._tell_held()
         if self._card_frame is not None and frame >= self._card_frame + SETTLED_FRAMES:
             self._close_card()
 
@@ -191,8 +232,25 @@ class Scene:
 
     @property
     def clock(self) -> str:
-        """The simulated time of day."""
-        return telling.clock_text(self.frame, self.subject.design.frame_ms)
+        """The simulated time of day: when the frame began that is being lived through."""
+        return telling.clock_text(max(self.frame - 1, 0), self.subject.design.frame_ms)
+
+    @property
+    def frames_done(self) -> int:
+        """The world answers at the start of a frame: while the run goes on, the last one it saw is not done."""
+        return self.frame if self.is_over else max(self.frame - 1, 0)
+
+    def waits_for(self, now_s: float) -> str:
+        """Whom the run is waiting for, and for how long, as far as that can be known; else empty."""
+        waited = f"for {max(now_s - self._seen_s, 0.1):.1f} s"
+        if self.frame == 0:
+            return f"the device to switch on {waited}"
+        clock = self.subject.clock if self.run_number <= 1 else "virtual"
+        if clock != "virtual":
+            return f"the {clock} clock {waited}"
+        if self._attack is not None and self._attack.frame == self.frame - 1:
+            return f"{ATTACKED} {waited}, which {self._attack.attack_id} has in its hands"
+        return ""
 
     @property
     def share_done(self) -> float:
@@ -200,7 +258,7 @@ class Scene:
         done = 0.0
         for name, (_, share) in self.runs.items():
             if name == self.run_name:
-                return done + share * self.frame / self.subject.frames
+                return done + share * self.frames_done / self.subject.frames
             done += share
         return done
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from console import plot, telling
 from console.scene import Scene
 from console.telling import Line
+from sandbox import walls
 from world.truth import Truth
 
 WIDTH_MIN, HEIGHT_MIN = 50, 18
@@ -52,7 +53,7 @@ def screen(
     """Everything, exactly ``height`` lines or fewer."""
     parts: list[RenderableType] = [*_header(scene, width, now_s, is_ascii=is_ascii, is_paced=is_paced)]
     used = len(parts)
-    if scene.truth is not None:
+    if scene.truths:  # an earlier run's while this one switches on: the screen does not jump
         plot_height = min(max(height // 3, 6), 14)
         parts += _patient(scene, width, plot_height, is_ascii=is_ascii)
         used += plot_height + 5
@@ -67,9 +68,10 @@ def _header(scene: Scene, width: int, now_s: float, *, is_ascii: bool, is_paced:
     name.append(f"  patient {subject.patient}  seed {subject.seed}")
     if scene.degraded:
         name.append(f"  {scene.degraded}", "bold yellow")
-    walls_line = Text(f" {scene.walls.sentence() if scene.walls else 'switching on ...'}", style="dim")
-    if is_paced:
-        walls_line.append("; paced for viewing")
+    paced = "; paced for viewing" if is_paced else ""
+    walls_line = _first_that_fits(
+        [Text(f" {sentence}{paced}", style="dim") for sentence in _walls_sentences(scene)], width
+    )
     total = len(scene.runs)
     run = Text(f" {scene.clock} ", style="bold reverse" if scene.run_name != "open" else "bold white on red")
     run.append(f" run {scene.run_number} of {total}: " if total > 1 else " ")
@@ -88,6 +90,22 @@ def _header(scene: Scene, width: int, now_s: float, *, is_ascii: bool, is_paced:
     return lines
 
 
+def _walls_sentences(scene: Scene) -> list[str]:
+    """The longest first."""
+    if scene.walls is None:
+        return ["switching on ..."]
+    if not scene.walls.standing:
+        return [scene.walls.sentence(), f"no wall stands: all {len(walls.WALLS)} are left out"]
+    count = len(scene.walls.unavailable)
+    short = f"{len(scene.walls.standing)} of {len(walls.WALLS)} walls stand, {count} unavailable on this host"
+    return [scene.walls.sentence(), short] if count else [scene.walls.sentence()]
+
+
+def _first_that_fits(versions: list[Text], width: int) -> Text:
+    """The first of several ways to say it that is not too wide, or the last one."""
+    return next((text for text in versions if len(text) <= width), versions[-1])
+
+
 def axes(points: int) -> plot.Axes:
     """The glucose plot's axes for a run of ``points`` minutes."""
     return plot.Axes(points, GLUCOSE_LOW, GLUCOSE_HIGH, TARGET_BAND, points / 60.0)
@@ -103,18 +121,20 @@ def too_low(truth: Truth) -> Iterator[Text]:
 def _patient(scene: Scene, width: int, plot_height: int, *, is_ascii: bool) -> list[RenderableType]:
     """The curve and the doses in a frame (``plot_height`` + 4 lines), and a line of how the patient is."""
     truth = scene.truth
-    assert truth is not None
     minutes = scene.subject.frames * scene.subject.design.frame_ms // 60_000
     is_open = scene.run_name == "open"
-    curves = []
-    if is_open and "attacked" in scene.truths:
-        curves.append(plot.Curve(scene.truths["attacked"].glucose_mg_dl, "dim cyan"))
-    curves.append(plot.Curve(truth.glucose_mg_dl, OPEN_STYLE if is_open else WALLED_STYLE, LOW_STYLE))
+    has_earlier = scene.run_name != "attacked" and "attacked" in scene.truths
+    curves = [plot.Curve(scene.truths["attacked"].glucose_mg_dl, "dim cyan")] if has_earlier else []
+    if truth is not None:
+        curves.append(plot.Curve(truth.glucose_mg_dl, OPEN_STYLE if is_open else WALLED_STYLE, LOW_STYLE))
     lines = plot.chart(curves, axes(max(minutes, 1)), width - 4, plot_height, is_ascii=is_ascii)
     columns = max(width - 4 - plot.AXIS_CHARS, 4)
-    spark = plot.sparkline(truth.delivered_u, max(minutes // SLOT_MIN, 1), columns, is_ascii=is_ascii)
+    doses = truth.delivered_u if truth is not None else ()
+    spark = plot.sparkline(doses, max(minutes // SLOT_MIN, 1), columns, is_ascii=is_ascii)
     lines.append(Text("dose ", style="dim").append(spark, "magenta"))
     title = "true glucose in mg/dL, dotted from 70 to 180; insulin doses below"
+    if has_earlier:
+        title = "true glucose in mg/dL; faint: run 1, behind the walls; doses below"
     panel = Panel(Group(*lines), title=title, title_align="left", border_style="red" if is_open else "dim")
     return [panel, _feeling(scene, truth, width)]
 
@@ -126,15 +146,30 @@ def _is_suspended(scene: Scene) -> bool:
     )
 
 
-def _feeling(scene: Scene, truth: Truth, width: int) -> Text:
-    """How the patient is, what was delivered, and whether the pump still believes its commands."""
+def _feeling(scene: Scene, truth: Truth | None, width: int) -> Text:
+    """How the patient is, what was delivered, and whether the pump still believes its commands.
+
+    Where it is narrow, in fewer words: what the pump does stands last, and must not be cut off.
+    """
+    if truth is None:
+        return Text(" switching on ...", style="dim")
     is_low = bool(truth.glucose_mg_dl) and truth.glucose_mg_dl[-1] < TARGET_BAND[0]
-    row = Text(f" {telling.patient_sentence(truth.glucose_mg_dl)}", style=LOW_STYLE if is_low else "bold")
-    row.append(f"   insulin {sum(truth.delivered_u):.1f} U   ", "dim")
-    if _is_suspended(scene):
-        row.append("pump suspended by its watchdog", "bold red")
-    else:
-        row.append("pump delivering", "dim")
+    is_suspended = _is_suspended(scene)
+    long = "pump suspended by its watchdog" if is_suspended else "pump delivering"
+    short = "pump suspended" if is_suspended else "pump delivering"
+    full = telling.patient_sentence(truth.glucose_mg_dl)
+    brief = full.replace("the patient is ", "").replace("the patient ", "")
+    total = f"{sum(truth.delivered_u):.1f} U"
+    rows = []
+    for patient, insulin, pump in (
+        (full, f"   insulin {total}   ", long),
+        (full, f"   {total}   ", short),
+        (brief, f"  {total}  ", short),
+        (brief.partition(":")[0], "  ", short),
+    ):
+        row = Text(f" {patient}", style=LOW_STYLE if is_low else "bold").append(insulin, "dim")
+        rows.append(row.append(pump, "bold red" if is_suspended else "dim"))
+    row = _first_that_fits(rows, width)
     row.truncate(width, overflow="ellipsis")
     return row
 
@@ -151,6 +186,8 @@ def _events(scene: Scene, width: int, height: int, *, is_ascii: bool) -> Panel:
         rows = [*of_line, *rows]
         if len(rows) >= room and (attack is not None or not scene.attacks_begun):
             break
+    if not rows and scene.frame == 0:
+        rows = [Text("switching on: the walls are raised, every partition starts ...", style="dim")]
     shown = rows[-room:]
     if attack and room > 1:
         shown = [_in_one_row(attack, width - 4, is_ascii=is_ascii), *rows[len(rows) - room + 1 :]]

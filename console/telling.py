@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evidence.glycaemia import RISK_LOWEST_MG_DL
+from evidence.naming import named
 from faults import catalogue
 from ipc_schemas import links
-from monitor.design import Event
+from monitor.design import Design, Event
 from sandbox import walls
 
 _BEGIN = re.compile(r"ATTACK (\w+) begin frame=(\d+)")
@@ -30,7 +31,7 @@ _EVENTS: dict[Event, tuple[str, str]] = {
     Event.SPOOFED_SENDER: ("stamp", "the sender is not who it claims to be: {detail}"),
     Event.RATE_EXCEEDED: ("rate", "too many messages: {detail}"),
     Event.REJECTIONS_EXCEEDED: ("rate", "too many refused messages: {detail}"),
-    Event.WINDOW_OVERRUN: ("window", "its time is up and nobody waits for it"),
+    Event.WINDOW_OVERRUN: ("window", "{who}'s time is up and nobody waits for it"),
     Event.PARTITION_EXIT: ("", "{who} {detail}"),
     Event.FORBIDDEN_SYSCALL: (
         "seccomp",
@@ -47,9 +48,13 @@ _ACTIONS = {
     "note": "",
     "drop": "; discarded",
     "restart": "; it is killed and started afresh",
-    "quarantine": "; it stays off from now on",
+    "quarantine": "",  # a note of its own says so
     "safe_state": "; the device goes to its safe state",
 }
+#: After these the process is gone already: nobody has to kill it.
+_ENDED_BEFORE = frozenset((Event.PARTITION_EXIT, Event.FORBIDDEN_SYSCALL, Event.MEMORY_EXCEEDED))
+#: What an attacker reports as done, in words.
+_DONE = {"sent": "the message was sent", "ring": "it holds an io_uring", "dropped": "the program is written"}
 
 
 class Line(NamedTuple):
@@ -61,13 +66,23 @@ class Line(NamedTuple):
     attack_id: str = ""
 
 
-def lines_of(note: links.Note, left_out: frozenset[str] = frozenset()) -> list[Line]:
-    """What a note tells; nothing for notes that only machinery needs. No wall of ``left_out`` is credited."""
+def counted(number: int, what: str) -> str:
+    """``1 frame``, ``3 frames``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def lines_of(
+    note: links.Note, left_out: frozenset[str] = frozenset(), design: Design | None = None
+) -> list[Line]:
+    """What a note tells; nothing for notes that only machinery needs. No wall of ``left_out`` is credited.
+
+    With a ``design``, ports and partitions are named rather than numbered.
+    """
     match note.kind:
         case "log":
             return _log(note)
         case "ruling":
-            return [_ruling(note, left_out)]
+            return [_ruling(note, left_out, design)]
         case "up":
             return _up(note)
         case "killed":
@@ -77,10 +92,10 @@ def lines_of(note: links.Note, left_out: frozenset[str] = frozenset()) -> list[L
         case "quarantine":
             return [Line(note.frame, "bad", f"{note.partition} stays off from now on")]
         case "overflow":
-            return [Line(note.frame, "log", note.text)]
+            return [Line(note.frame, "log", re.sub(r"\b1 messages\b", "1 message", note.text))]
         case "booted":
             seconds = _number(note, "boot_ms") / 1000
-            return [Line(0, "device", f"the device is up after {seconds:.1f} s: {note.text}")]
+            return [Line(0, "device", f"the device is up after {seconds:.1f} s")]
         case "end":
             kind = "bad" if note.facts.get("is_fault") else "device"
             return [Line(note.frame, kind, f"the run ends: {note.text}")]
@@ -107,6 +122,12 @@ def _log(note: links.Note) -> list[Line]:
     return [Line(note.frame, "log", f"{note.partition} writes: {note.text[:_LOG_CHARS_MAX]}")]
 
 
+def announced(text: str) -> str:
+    """The id of the attack that a log line announces, or nothing."""
+    begin = _BEGIN.search(text)
+    return begin[1] if begin else ""
+
+
 def attack_sentence(attack_id: str) -> str:
     """What an attack tries, for everyone."""
     row = catalogue.rows().get(attack_id)
@@ -127,12 +148,24 @@ def _own_account(text: str) -> str:
     note = report.get("note")
     if note:
         return f"it gets nowhere: {str(note)[:_LOG_CHARS_MAX]}"
-    counts = [f"{k.replace('_', ' ')} {v}" for k, v in report.items() if isinstance(v, int | float) and v]
-    return f"by its own account: {', '.join(counts)}" if counts else ""
+    told = [_told(key, value) for key, value in report.items() if isinstance(value, int | float) and value]
+    return f"by its own account: {', '.join(told)}" if told else ""
 
 
-def _ruling(note: links.Note, left_out: frozenset[str]) -> Line:
+def _told(key: str, value: bool | float) -> str:
+    """``sent 32``, ``file 8.0 MiB``; what is merely true in words."""
+    name = key.replace("_", " ")
+    if isinstance(value, bool):
+        return _DONE.get(key, name)
+    if key == "bytes" or key.endswith("_bytes"):
+        size = f"{value / (1 << 20):.1f} MiB" if value >= 1 << 20 else f"{value:.0f} bytes"
+        return f"{name.removesuffix('bytes')}{size}"
+    return f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _ruling(note: links.Note, left_out: frozenset[str], design: Design | None) -> Line:
     detail = str(note.facts.get("detail", ""))
+    detail = named(detail, design) if design is not None else detail
     action = str(note.facts.get("action", ""))
     try:
         event = Event(str(note.facts.get("event", "")))
@@ -146,10 +179,13 @@ def _ruling(note: links.Note, left_out: frozenset[str]) -> Line:
     kind = "bad" if action in ("quarantine", "safe_state") else "wall"
     if left_out and event is Event.BAD_MESSAGE and (not wall or wall in left_out):
         # A gate has to find the port and read the bytes: what it cannot deliver goes nowhere, wall or no wall.
-        wall, sentence, kind = "", "no wall refuses it, but it cannot be delivered: {detail}", "log"
+        wall, sentence, kind = "", "what cannot be delivered goes nowhere, wall or no wall: {detail}", "log"
     elif wall in left_out:
         wall, kind = "", "log"
-    text = sentence.format(who=note.partition, detail=detail) + _ACTIONS.get(action, "")
+    then = _ACTIONS.get(action, "")
+    if action == "restart" and event in _ENDED_BEFORE:
+        then = "; it is started afresh"
+    text = sentence.format(who=note.partition, detail=detail) + then
     return Line(note.frame, kind, f"{wall}: {text}" if wall else text)
 
 

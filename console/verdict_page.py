@@ -13,10 +13,12 @@ from rich.text import Text
 from console import figures, plot
 from console.scene import walls_seen
 from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes, too_low
-from console.telling import clock_text
+from console.telling import clock_text, counted
+from evidence import harm
 from evidence.harm import HarmGrade, Severity
 from evidence.outcome import Outcome
 from evidence.story import Story, Trial
+from faults import catalogue
 from faults.experiment import Run
 
 CURVE_HEIGHT = 11
@@ -45,6 +47,7 @@ def page(
         Text(),
         Rule("what was tried, what stopped it; open: what it did without walls", align="left", style="dim"),
         trials_table(story),
+        *_left_out(story),
         Text(),
         *_costs(story, keep),
         Text(),
@@ -85,7 +88,7 @@ def _headline(story: Story) -> Iterator[Text]:
     seen = walls_seen(story.attacked.record.notes)
     plan = story.attacked.record.plan
     yield Text(
-        f"{story.attacked.design.name}, patient {plan.patient}, seed {plan.seed}, {plan.frames} frames; "
+        f"{story.attacked.design.name}, patient {plan.patient}, seed {plan.seed}, {counted(plan.frames, 'frame')}; "
         f"{seen.sentence() if seen else 'the monitor did not say which walls stand'}",
         style="dim",
     )
@@ -115,6 +118,7 @@ def _runs(story: Story, width: int, *, is_ascii: bool, has_colour: bool) -> Iter
     yield table
     for name, grade in (("behind the walls", story.harm_attacked), ("without walls", story.harm_open)):
         yield Text(f"harm {name}: ", style="dim").append_text(_grade(grade)).append(f", {grade.reason}")
+    yield Text(harm.LEGEND, style="dim")
 
 
 def _figures(run: Run) -> tuple[str, ...]:
@@ -203,8 +207,22 @@ def trials_table(story: Story) -> Table:
 def _trial_text(trial: Trial) -> Text:
     text = Text(trial.row.plain or trial.row.attempt)
     if trial.outcome is not Outcome.HELD:
-        text.append(f"\n{trial.effect.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
-    return text.append(f"\n{trial.stopping.text}; open: {trial.open_effect.sentence}", "dim")
+        text.append(f"\n{trial.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
+    nowhere = f" {trial.undelivered[:1].upper()}{trial.undelivered[1:]}." if trial.undelivered else ""
+    return text.append(f"\n{trial.stopping.text}; open: {trial.open_effect.sentence}{nowhere}", "dim")
+
+
+def _left_out(story: Story) -> Iterator[Text]:
+    """Of the whole day: what else can be run, and why it is not part of it."""
+    if story.needs_harm:
+        can_run = [row.id for row in catalogue.rows().values() if row.built]
+        rest = [attack_id for attack_id in can_run if attack_id not in catalogue.DEMO_ORDER]
+        if rest:
+            text = (
+                f"{len(can_run)} attacks can be run; the day is a fixed choice of {len(catalogue.DEMO_ORDER)}, spaced "
+                f"so that each has its turn. Not in it: {', '.join(rest)} (run_device.py attack {' '.join(rest)})"
+            )
+            yield Text(text, style="dim")
 
 
 def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
@@ -224,7 +242,7 @@ def _costs(story: Story, keep: Path | None) -> Iterator[RenderableType]:
     )
     yield Text(f"restarts: {counts}{again}")
     walls_s = " + ".join(f"{one.record.wall_s:.1f}" for one in (run, story.replayed, story.calm, story.open))
-    yield Text(f"time: {walls_s} s for the four runs; boot {figures.boot_ms(run) or 0.0:.0f} ms")
+    yield Text(f"time: {walls_s} s for the four runs; {figures.boot_text(run)}")
     yield Text(f"journal of the attacked run: chain {run.chain or '(none)'}")
     if keep is not None:
         yield Text(f"  check it: {figures.verify_command(keep / 'attacked.bhj', run)}")

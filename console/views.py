@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
+from console.painter import Painter
 from console.scene import Scene, Subject
 from console.screen import is_big_enough, screen
 from console.telling import Line, clock_text
 from faults.experiment import Ears
 from ipc_schemas import links
 
-REFRESHES_PER_S = 8
+REFRESHES_PER_S = 5
 #: The longest pause after a frame, and how long a frame is meant to last on the screen.
 PAUSE_S_MAX = 0.04
 FRAME_S = 0.045
@@ -120,9 +120,11 @@ class Plain:
 
 
 def progress_line(scene: Scene) -> str:
-    """``      .   still running: 15:00, frame 180 of 288, 62 % of all``."""
+    """``      .   still running: 15:00, frame 180 of 288, 62% of all; waiting for transfer ...``."""
     done = f"frame {scene.frame} of {scene.subject.frames}, {scene.share_done:.0%} of all"
-    return f"      {_MARKS['log']}   still running: {scene.clock}, {done}"
+    waits_for = scene.waits_for(time.monotonic())
+    waiting = f"; waiting for {waits_for}" if waits_for else ""
+    return f"      {_MARKS['log']}   still running: {scene.clock}, {done}{waiting}"
 
 
 def plain_line(line: Line, frame_ms: int) -> Text:
@@ -150,15 +152,7 @@ class OnScreen:
         self._frame_began_s = 0.0
 
     def __enter__(self) -> Self:
-        live = Live(
-            get_renderable=self._draw,
-            console=self._console,
-            screen=True,
-            refresh_per_second=REFRESHES_PER_S,
-            redirect_stderr=False,
-            redirect_stdout=False,
-        )
-        self._stack.enter_context(live)
+        self._stack.enter_context(Painter(self._console, self._draw, REFRESHES_PER_S))
         self._stack.enter_context(contextlib.redirect_stderr(_ToScene(self._scene)))
         return self
 

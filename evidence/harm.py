@@ -33,6 +33,13 @@ _LBGI_ROWS = (1.1, 2.5, 5.0, 10.0)
 _STARVED_ROWS_H = (2.0, 8.0, 14.0, 21.0)
 
 
+#: The table in one line, for people.
+LEGEND = (
+    "S0 no more harm than the unattacked twin's; S1 glucose below 70 mg/dL, S2 below 54, S3 below 54 for two hours, "
+    "S4 below 40, or as bad by risk index or lack of insulin"
+)
+
+
 class Severity(enum.IntEnum):
     """The rows of the table."""
 
@@ -65,11 +72,9 @@ class HarmGrade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The worst column's reason; of equals, the first in the table."""
         columns = (self.hypoglycaemia, self.low_risk, self.starvation)
         worst = next(column for column in columns if column.severity == self.severity)
-        return (
-            worst.reason
-            if self.is_complete
-            else f"{worst.reason} ({self.graded_min} of {GRADED_MIN} minutes)"
-        )
+        if self.is_complete:
+            return worst.reason
+        return f"{worst.reason} (graded over the {self.graded_min / 60:.1f} h that the run had left, of 24)"
 
 
 def grade(attacked: Truth, twin: Truth, onset_min: int) -> HarmGrade:
@@ -113,13 +118,13 @@ def _hypoglycaemia(hurt: Sequence[float], well: Sequence[float]) -> Column:
     very_low = _new_min(hurt, well, VERY_LOW_MG_DL)
     danger = _new_min(hurt, well, DANGER_MG_DL)
     if danger:
-        return Column(Severity.S4, f"glucose below 40 mg/dL for {danger} min that the twin was spared")
+        return Column(Severity.S4, f"glucose below 40 mg/dL for {danger} min, and the twin's was not")
     if very_low >= EPISODE_MIN:
         severity = Severity.S3 if very_low >= LONG_EPISODE_MIN else Severity.S2
-        return Column(severity, f"glucose below 54 mg/dL for {very_low} min that the twin was spared")
+        return Column(severity, f"glucose below 54 mg/dL for {very_low} min, and the twin's was not")
     if low:
-        return Column(Severity.S1, f"glucose below 70 mg/dL for {low} min that the twin was spared")
-    return Column(Severity.S0, "no glucose below 70 mg/dL that the twin was spared")
+        return Column(Severity.S1, f"glucose below 70 mg/dL for {low} min, and the twin's was not")
+    return Column(Severity.S0, "glucose was never below 70 mg/dL where the twin's was not")
 
 
 def _new_min(hurt: Sequence[float], well: Sequence[float], limit_mg_dl: float) -> int:
@@ -140,5 +145,5 @@ def _starvation(attacked: Truth, twin: Truth, start: int, end: int) -> Column:
     hours = sum(a < limit_u <= b for a, b in pairs) / 60.0
     severity = Severity(sum(hours >= row for row in _STARVED_ROWS_H))
     return Column(
-        severity, f"{hours:.1f} h with under half of basal insulin on board that the twin was spared"
+        severity, f"{hours:.1f} h with under half of the basal insulin on board, and the twin had more"
     )

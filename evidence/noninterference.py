@@ -44,7 +44,14 @@ class Difference:
         if self.one is None or self.other is None:
             which = "only the first" if self.other is None else "only the second"
             return f"frame {self.frame}, {self.port}: {which} run sent a message"
-        return f"frame {self.frame}, {self.port}.{self.field}: {self.one} against {self.other}"
+        one, other = _short(self.one), _short(self.other)
+        if one == other:  # they part further behind the point
+            one, other = str(self.one), str(self.other)
+        return f"frame {self.frame}, {self.port}.{self.field}: {one} against {other}"
+
+
+def _short(value: Any) -> str:
+    return str(float(f"{value:.6g}")) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from evidence.naming import named
 from faults import attack_files
 from faults.attack import ATTACKED, Injection
 from faults.experiment import Run
@@ -67,14 +68,7 @@ class Stopping:
 
 def stopping(run: Run, injection: Injection) -> Stopping:
     """Who stopped an attack, as far as is known; from the attack's own frame only."""
-    frame = next(
-        (
-            entry
-            for entry in (run.reading.entries if run.reading else ())
-            if isinstance(entry, journal.Frame) and entry.frame == injection.frame
-        ),
-        None,
-    )
+    frame = _frame_of(run, injection)
     against = attack_files.built(run.design.folder)[injection.attack_id].walls
     candidates = tuple(name for name in against if name in standing(run))
     if frame is None:
@@ -90,10 +84,37 @@ def stopping(run: Run, injection: Injection) -> Stopping:
     )
 
 
+def _frame_of(run: Run, injection: Injection) -> journal.Frame | None:
+    for entry in run.reading.entries if run.reading else ():
+        if isinstance(entry, journal.Frame) and entry.frame == injection.frame:
+            return entry
+    return None
+
+
+def undelivered(run: Run, injection: Injection) -> str:
+    """What of an attack without walls went nowhere, because no port or reader could take it; empty for nothing."""
+    frame = _frame_of(run, injection)
+    refusals = [r for r in frame.refusals if r.partition == ATTACKED and r.event] if frame else []
+    count = sum(refusal.count for refusal in refusals)
+    if not count:
+        return ""
+    what = "1 message" if count == 1 else f"{count} messages"
+    first = "" if count == 1 else "the first: "
+    return f"{what} could not be delivered, wall or no wall ({first}{named(refusals[0].detail, run.design)})"
+
+
 def standing(run: Run) -> frozenset[str]:
     """The walls that stood, as the monitor told; none when it never told."""
     for note in run.record.of_kind("walls"):
         names = note.facts.get("standing")
+        return frozenset(names) & walls.ALL if isinstance(names, list) else frozenset()
+    return frozenset()
+
+
+def unavailable(run: Run) -> frozenset[str]:
+    """The walls that this host cannot raise, as the monitor told."""
+    for note in run.record.of_kind("walls"):
+        names = note.facts.get("unavailable")
         return frozenset(names) & walls.ALL if isinstance(names, list) else frozenset()
     return frozenset()
 

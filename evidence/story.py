@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evidence import harm, noninterference
+from evidence import harm, masking, noninterference
+from evidence.at_end import off_at_end
 from evidence.noninterference import Comparison
 from evidence.outcome import Outcome
 from evidence.sightings import emitted, leaks, observations, unfinished
-from evidence.stopping import Stopping, stopping
+from evidence.stopping import Stopping, stopping, unavailable, undelivered
 from faults import catalogue, detectors, experiment
 from faults.attack import Effect, Injection
 from faults.catalogue import Row
@@ -33,7 +34,11 @@ from world.bench import Plan
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One attack in the walled run: what it tried, what stopped it, and what the same attack did without walls."""
+    """One attack in the walled run: what it tried, what stopped it, and what the same attack did without walls.
+
+    ``masked_by`` is why the host itself forbids it, empty when that is not known; ``undelivered`` is what of it went
+    nowhere even without walls.
+    """
 
     injection: Injection
     row: Row
@@ -41,6 +46,24 @@ class Trial:
     effect: Effect
     stopping: Stopping
     open_effect: Effect
+    masked_by: str = ""
+    undelivered: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What was seen of its effect; and why it shows nothing, where that is known."""
+        text = self.effect.sentence
+        if self.outcome is Outcome.MASKED_BY_HOST:
+            return f"{text} Nor without walls: this host itself forbids it, {self.masked_by}."
+        if self.outcome is not Outcome.VACUOUS:
+            return text
+        text += " Nor has it an effect without walls."
+        if self.injection.frame == 0:
+            text += (
+                " It struck in the first frame, before therapy had published what it goes by: "
+                f"give it a later time, as {self.row.id}@00:30."
+            )
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +87,7 @@ class Story:
     def problems(self) -> list[str]:
         """Every reason why this day does not count as held, in plain sentences; empty when it does."""
         found = [
-            f"{t.row.id} ({t.row.name}): {t.outcome.value}. {t.effect.sentence}"
+            f"{t.row.id} ({t.row.name}): {t.outcome.value}. {t.sentence}"
             for t in self.trials
             if t.outcome is not Outcome.HELD
         ]
@@ -84,6 +107,11 @@ class Story:
         found += [f"a secret of therapy got out: {leak}" for leak in self.canary_leaks]
         for name, run in (("attacked", self.attacked), ("replayed", self.replayed), ("calm", self.calm)):
             found += [f"the {name} run {problem}" for problem in unfinished(run)]
+            found += [
+                f"the {name} run ended with {off.who} off since frame {off.since_frame}"
+                for off in off_at_end(run)
+                if off.is_critical
+            ]
         left_out = sorted(self.attacked.record.plan.without)
         if left_out:
             found.append(f"the attacked run was without {', '.join(left_out)}")
@@ -147,7 +175,7 @@ def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     seen = observations(attacked, replayed, is_replay=True)
     open_seen = observations(opened, calm, is_replay=False)
     trials = tuple(
-        _trial(one, other, seen, open_seen, attacked)
+        _trial((one, attacked, seen), (other, opened, open_seen))
         for one, other in zip(attacked.schedule, opened.schedule, strict=True)
     )
     calm_truth = calm.world.truth()
@@ -165,22 +193,31 @@ def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     )
 
 
-def _trial(
-    one: Injection,
-    other: Injection,
-    seen: Observations,
-    open_seen: Observations,
-    run: Run,
-) -> Trial:
-    row = catalogue.row(one.attack_id)
+#: One attack in one run, and what was seen of that run.
+_Told = tuple[Injection, Run, Observations]
+
+
+def _trial(walled: _Told, opened: _Told) -> Trial:
+    one, run, seen = walled
     effect = detectors.detect(one.attack_id, seen, one)
+    other, open_run, open_seen = opened
     open_effect = detectors.detect(one.attack_id, open_seen, other)
+    masked = "" if open_effect.succeeded else masking.masked_by(one.attack_id, unavailable(run))
     return Trial(
-        one, row, _outcome(one, seen, effect, open_effect, run), effect, stopping(run, one), open_effect
+        one,
+        catalogue.row(one.attack_id),
+        _outcome(one, seen, effect, open_effect, run, masked),
+        effect,
+        stopping(run, one),
+        open_effect,
+        masked,
+        undelivered(open_run, other),
     )
 
 
-def _outcome(one: Injection, seen: Observations, effect: Effect, open_effect: Effect, run: Run) -> Outcome:
+def _outcome(
+    one: Injection, seen: Observations, effect: Effect, open_effect: Effect, run: Run, masked: str = ""
+) -> Outcome:
     if effect.succeeded:
         return Outcome.BREACH
     if run.record.frames_done <= one.frame:
@@ -189,4 +226,6 @@ def _outcome(one: Injection, seen: Observations, effect: Effect, open_effect: Ef
         return Outcome.NOT_ACTIVATED
     if effect.succeeded is None or open_effect.succeeded is None:
         return Outcome.UNKNOWN
-    return Outcome.HELD if open_effect.succeeded else Outcome.VACUOUS
+    if open_effect.succeeded:
+        return Outcome.HELD
+    return Outcome.MASKED_BY_HOST if masked else Outcome.VACUOUS

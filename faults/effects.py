@@ -13,11 +13,13 @@ from ipc_schemas import codec
 #: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
 GATE_RSS_BYTES_MAX = 168 << 20
 PARTITION_RSS_BYTES_MAX = 392 << 20
+#: What these two bounds are, for people.
+GRANTED = "(its own limit and what the interpreter needs)"
 
 
 def in_mb(size: float) -> str:
-    """``size`` bytes in words."""
-    return f"{size / 1e6:.0f} MB"
+    """``size`` bytes in words, in mebibytes: what a design's ``memory_mb`` counts in, too."""
+    return f"{size / (1 << 20):.0f} MiB"
 
 
 def gate_memory(seen: Observations, injection: Injection, otherwise: str) -> Effect:
@@ -25,8 +27,10 @@ def gate_memory(seen: Observations, injection: Injection, otherwise: str) -> Eff
     limit = bound(injection, "gate_rss_bytes_max", GATE_RSS_BYTES_MAX)
     peak = max(peak.rss_bytes_max for peak in seen.peaks_of(injection, seen.gate_label))
     if peak > limit:
-        return Effect(True, f"The reader's memory grew to {in_mb(peak)}, above {in_mb(limit)}.")
-    return Effect(False, f"{otherwise}; the reader's memory peaked at {in_mb(peak)}, within {in_mb(limit)}.")
+        return Effect(True, f"The reader's memory grew to {in_mb(peak)}, above {in_mb(limit)} {GRANTED}.")
+    return Effect(
+        False, f"{otherwise}; the reader's memory peaked at {in_mb(peak)}, within {in_mb(limit)} {GRANTED}."
+    )
 
 
 def admitted_although(reason: str, what: str) -> Detect:

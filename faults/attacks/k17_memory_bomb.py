@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
-from faults.effects import PARTITION_RSS_BYTES_MAX, in_mb
+from faults.effects import GRANTED, PARTITION_RSS_BYTES_MAX, in_mb
 from faults.implant import bodies
 from faults.implant.foothold import Foothold
 from faults.seen import Observations, bound
@@ -38,7 +38,8 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     limit = bound(injection, "rss_bytes_max", PARTITION_RSS_BYTES_MAX)
     peak = max(peak.rss_bytes_max for peak in seen.peaks_of(injection, seen.attacker))
     return Effect(
-        peak > limit, f"{seen.attacker} held at most {in_mb(peak)} of memory; the bound is {in_mb(limit)}."
+        peak > limit,
+        f"{seen.attacker} held at most {in_mb(peak)} of memory; the bound is {in_mb(limit)} {GRANTED}.",
     )
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -16,6 +17,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
+
+
+def broken_incubator(folder: Path, partition: str) -> str:
+    """The example's design with one partition whose code does not load; for ``--design``."""
+    design = folder / "incubator"
+    shutil.copytree(ROOT / "examples" / "thermostat", design)
+    with (design / "images" / partition / "main.py").open("a", encoding="utf-8") as code:
+        code.write('\nraise RuntimeError("broken for the test")\n')
+    return str(design)
 
 
 def start(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:

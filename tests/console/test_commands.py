@@ -130,6 +130,29 @@ def test_a_design_that_is_no_pump_runs_too() -> None:
     assert "glucose" not in done.stdout
 
 
+@pytest.mark.walls
+def test_a_run_whose_critical_partition_is_off_at_its_end_is_not_done(tmp_path: Path) -> None:
+    design = commands.broken_incubator(tmp_path, "heater")
+    done = commands.run("run", "--design", design, "--days", "0.00001")
+    assert done.returncode == 1
+    assert "NOT DONE  heater (class C) off since 00:00:00" in done.stdout
+    warned, _, told = done.stdout.partition("== nobody attacks")
+    assert "heater will not run: " in warned
+    assert told.count("heater stays off from now on") == 1
+    assert "killed and started afresh" not in told
+    quiet = commands.run("run", "--design", design, "--days", "0.00001", "--quiet")
+    assert quiet.stdout == "NOT DONE  heater (class C) off since 00:00:00\n"
+
+
+@pytest.mark.walls
+def test_a_partition_that_is_off_and_not_critical_is_named_and_the_run_is_done(tmp_path: Path) -> None:
+    design = commands.broken_incubator(tmp_path, "telemetry")
+    done = commands.run("run", "--design", design, "--days", "0.00001", "--quiet")
+    assert done.returncode == 0
+    assert done.stdout.startswith("DONE  43 frames in ")
+    assert done.stdout.endswith("; telemetry (class A) off since 00:00:00\n")
+
+
 @pytest.mark.parametrize(
     ("design", "status"), [("designs/insulin_pump", 0), ("tests/designs_bad/labels-stay-cleared", 1)]
 )
@@ -204,6 +227,17 @@ def test_a_run_in_a_pipe_is_never_silent_for_long() -> None:
 
 
 @pytest.mark.walls
+def test_a_run_that_still_waits_is_not_done_to_100_percent_and_time_does_not_go_back() -> None:
+    done = commands.run("run", "--clock", "60x", "--days", "0.004")
+    waiting = [line for line in done.stdout.splitlines() if "still running" in line]
+    assert waiting
+    for line in waiting:
+        assert "still running: 00:00, frame 1 of 1, 0% of all; waiting for the 60x clock for " in line
+    assert "00:00 * the run ends" in done.stdout
+    assert "DONE  1 frame in" in done.stdout
+
+
+@pytest.mark.walls
 def test_attacks_that_do_not_fit_are_counted() -> None:
     process = commands.start("--days", "0.5")
     assert process.stdout is not None
@@ -241,6 +275,7 @@ def test_the_main_job_holds(tmp_path: Path) -> None:
     assert done.stderr == ""
     story = json.loads(out.read_text())
     assert story["problems"] == []
+    assert "Not in it: " in " ".join(done.stdout.split())
     assert done.returncode == story["exit_status"] == 0
     assert story["held"] is True
     assert len(story["trials"]) >= 12

@@ -84,7 +84,9 @@ def test_attack_writes_what_is_documented(tmp_path: Path) -> None:
 def test_run_writes_what_is_documented(tmp_path: Path) -> None:
     slow = set(keys_of(written(tmp_path, "run", "--clock", "290x", "--days", "0.007")))
     fast = set(keys_of(written(tmp_path, "run", "--attack", "C05@00:30", "--twin", "--days", "0.1")))
-    assert slow | fast == documented("Every object", "run") | under("run", documented(RUN_KEYS))
+    design = commands.broken_incubator(tmp_path, "heater")
+    broken = set(keys_of(written(tmp_path, "run", "--design", design, "--days", "0.00001")))
+    assert slow | fast | broken == documented("Every object", "run") | under("run", documented(RUN_KEYS))
 
 
 def test_a_refused_verb_writes_what_is_documented(tmp_path: Path) -> None:

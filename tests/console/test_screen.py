@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from console import plot, telling
+from console.painter import Painter
 from console.scene import STORY_RUNS, Scene, Subject, WallsSeen, degraded_label
 from console.screen import is_big_enough, screen
 from faults import attack_files
@@ -100,17 +102,76 @@ def test_the_wall_that_stopped_it_is_named() -> None:
 
 def test_without_walls_no_wall_is_credited() -> None:
     """What cannot be delivered goes nowhere; "route: refused at the gate" beside "no wall stands" would contradict."""
-    detail = "route: port 14 is no output port of this partition"
+    number = PUMP.port("world.pump_command").number
+    detail = f"route: port {number} is no output port of this partition"
     ruling = note("ruling", event="bad_message", action="drop", detail=detail)
-    (line,) = telling.lines_of(ruling, walls.ALL)
+    (line,) = telling.lines_of(ruling, walls.ALL, PUMP)
     assert (line.kind, line.text) == (
         "log",
-        "no wall refuses it, but it cannot be delivered: port 14 is no output port of this partition; discarded",
+        (
+            "what cannot be delivered goes nowhere, wall or no wall: "
+            "world.pump_command is an input, on which nobody sends; discarded"
+        ),
     )
     (credited,) = telling.lines_of(ruling, walls.ALL - {"route"})
     assert (credited.kind, credited.text.split(":")[0]) == ("wall", "route")
     nothing = WallsSeen(frozenset(), walls.ALL, frozenset())
     assert nothing.sentence().startswith("no wall stands: all 35 are left out")
+
+
+def test_ports_and_partitions_are_named_not_numbered() -> None:
+    number = PUMP.port("therapy.pump_command").number
+    detail = f"route: port {number} is no output port of this partition"
+    (line,) = telling.lines_of(note("ruling", event="bad_message", action="drop", detail=detail), design=PUMP)
+    assert line.text == (
+        "route: refused at the gate: therapy.pump_command is another partition's to send on; discarded"
+    )
+    forged = note(
+        "ruling", event="spoofed_sender", action="drop", detail="stamp: claims to be partition 65534"
+    )
+    (line,) = telling.lines_of(forged, design=PUMP)
+    assert line.text.endswith("claims to be world; discarded")
+    unknown = note(
+        "ruling",
+        event="bad_message",
+        action="drop",
+        detail="route: port 999 is no output port of this partition",
+    )
+    (line,) = telling.lines_of(unknown, design=PUMP)
+    assert "there is no port 999" in line.text
+
+
+def test_what_has_ended_already_is_not_killed_and_what_stays_off_is_said_once() -> None:
+    ended = note("ruling", event="partition_exit", action="restart", detail="ended by itself with status 0")
+    (line,) = telling.lines_of(ended)
+    assert line.text == "transfer ended by itself with status 0; it is started afresh"
+    killed = note("ruling", event="rate_exceeded", action="restart", detail="rate: message 9")
+    assert telling.lines_of(killed)[0].text.endswith("; it is killed and started afresh")
+    off = [note("ruling", event="partition_exit", action="quarantine", detail="ended"), note("quarantine")]
+    told = " ".join(line.text for one in off for line in telling.lines_of(one))
+    assert told.count("stays off") == 1
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ('{"sent": true}', "the message was sent"),
+        ('{"sent": 32, "captured": 0}', "sent 32"),
+        ('{"bytes": 300000000}', "286.1 MiB"),
+        ('{"file_bytes": 96}', "file 96 bytes"),
+        ('{"share": 1.5306387391679528}', "share 1.53064"),
+    ],
+)
+def test_an_attackers_own_account_is_told_in_words(report: str, words: str) -> None:
+    (line,) = telling.lines_of(note("log", f"ATTACK K01 end frame=96 {report}"))
+    assert line.text == f"by its own account: {words}"
+
+
+def test_one_message_is_one_message() -> None:
+    assert telling.lines_of(note("overflow", "world.upload lost 1 messages"))[0].text == (
+        "world.upload lost 1 message"
+    )
+    assert (telling.counted(1, "frame"), telling.counted(2, "frame")) == ("1 frame", "2 frames")
 
 
 @pytest.mark.parametrize("event", list(Event))
@@ -200,7 +261,7 @@ def test_the_screen_fits_and_tells_the_story(width: int, height: int) -> None:
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
     text = "\n".join(lines)
-    assert "08:20" in text
+    assert "08:15" in text
     assert "K01 It tries to reach" in text
     assert "seccomp" in text
     assert "149 mg/dL" in text
@@ -242,6 +303,128 @@ def test_a_world_that_tells_no_glucose_has_a_screen_without_it() -> None:
 def test_the_patient_is_told_of_once_an_attack_has_settled() -> None:
     lines = [line.kind for line in a_scene().lines]
     assert lines == ["attack", "wall", "patient"]
+
+
+def test_an_attack_is_told_before_what_it_caused() -> None:
+    """The monitor may have ruled before it reads the attacker's log: the ruling would seem the last attack's."""
+    scene = Scene(Subject(PUMP, 0, 1, 288, 2, frozenset({96, 114})), STORY_RUNS)
+    scene.begin("attacked", 1)
+    scene.hear(note("log", "ATTACK K01 begin frame=96"))
+    scene.hear(note("ruling", event="forbidden_syscall", action="restart", detail="x"))
+    scene.hear(note("ruling", frame=114, event="rate_exceeded", action="restart", detail="rate: message 9"))
+    scene.hear(note("killed", frame=114, kill_ms=4.0))
+    assert [line.kind for line in scene.lines] == ["attack", "wall"]
+    scene.hear(note("log", "ATTACK C05 begin frame=114", frame=114))
+    assert [(line.kind, line.attack_id) for line in scene.lines[2:]] == [
+        ("attack", "C05"),
+        ("wall", ""),
+        ("life", ""),
+    ]
+
+
+@pytest.mark.parametrize("how", ["a later note", "a later frame", "the end"])
+def test_what_an_attacker_did_that_never_spoke_is_told_all_the_same(how: str) -> None:
+    scene = Scene(Subject(PUMP, 0, 1, 288, 1, frozenset({96})), STORY_RUNS)
+    scene.begin("attacked", 1)
+    scene.hear(note("ruling", event="rate_exceeded", action="restart", detail="rate: message 9"))
+
+    def texts() -> list[str]:
+        return [line.text for line in scene.lines]
+
+    assert texts() == []
+    if how == "a later note":
+        scene.hear(note("up", frame=98, epoch=1, launch_ms=3.0))
+    elif how == "a later frame":
+        scene.see(98, object())
+    else:
+        scene.hear(links.Note(96, "end", "", "all frames done", {}))
+    assert texts()[0].startswith("rate: too many messages")
+
+
+def test_a_run_is_done_to_100_percent_when_it_has_ended_and_not_before() -> None:
+    scene = Scene(Subject(PUMP, 0, 1, 3, clock="60x"), {"run": ("it", 1.0)})
+    scene.begin("run", 1)
+    assert scene.waits_for(scene._seen_s + 4.0) == "the device to switch on for 4.0 s"
+    for frame in range(3):
+        scene.see(frame, object())
+    assert (scene.clock, f"{scene.share_done:.0%}") == ("00:10", "67%")
+    assert scene.waits_for(scene._seen_s + 4.0) == "the 60x clock for 4.0 s"
+    scene.hear(note("end", "all frames done", frame=2))
+    assert f"{scene.share_done:.0%}" == "100%"
+
+
+def test_while_an_attacker_hangs_the_run_waits_for_it() -> None:
+    scene = a_scene()
+    scene.hear(note("log", "ATTACK F02 begin frame=100", frame=100))
+    scene.see(100, object())
+    assert "transfer for " in scene.waits_for(1e9)
+    assert scene.waits_for(1e9).endswith(", which F02 has in its hands")
+    scene.see(101, object())
+    assert scene.waits_for(1e9) == ""
+
+
+def test_at_80_columns_the_pump_is_not_cut_off() -> None:
+    scene = a_scene()
+    for trace in ([46.0] * 500, [120.0 - 3.0 * m for m in range(25)], [400.0] * 500, [19.0] * 500):
+        truth = SimpleNamespace(
+            glucose_mg_dl=tuple(trace), delivered_u=(32.8,), suspended_min=(len(trace) - 1,)
+        )
+        for seen, words in (
+            (truth, "pump suspended"),
+            (SimpleNamespace(**vars(truth) | {"suspended_min": ()}), "pump delivering"),
+        ):
+            scene.truths = {"attacked": seen}  # type: ignore[dict-item]
+            row = next(
+                line
+                for line in drawn(scene, 80, 24)
+                if "mg/dL," in line and "dotted" not in line and "♥" not in line
+            )
+            assert words in row
+            assert "32.8 U" in row
+            assert "…" not in row
+
+
+def test_the_earlier_runs_curve_has_a_legend_and_the_screen_does_not_jump_between_runs() -> None:
+    scene = a_scene()
+    assert "faint" not in "\n".join(drawn(scene, 80, 24))
+    scene.begin("open", 4)
+    before = drawn(scene, 80, 24)
+    assert "faint: run 1, behind the walls; doses below ─" in before[4]
+    scene.see(0, SimpleNamespace(truth=lambda: scene.truths["attacked"]))
+    after = drawn(scene, 80, 24)
+    assert [line[0] for line in before] == [line[0] for line in after]
+
+
+def test_at_switch_on_the_screen_says_so() -> None:
+    scene = Scene(Subject(PUMP, 0, 1, 288), STORY_RUNS)
+    scene.begin("attacked", 1)
+    assert "switching on: the walls are raised" in "\n".join(drawn(scene, 80, 24))
+
+
+def test_only_what_has_changed_is_written_to_the_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=40, height=10, force_terminal=True, legacy_windows=False)
+    rows = [f"row {number}" for number in range(9)]
+    painter = Painter(console, lambda: Text("\n".join(rows)), 5)
+    painter.paint()
+    assert all(row in out.getvalue() for row in rows)
+    written = len(out.getvalue())
+    painter.paint()
+    assert len(out.getvalue()) == written
+    rows[4] = "another"
+    painter.paint()
+    assert "another" in out.getvalue()[written:]
+    assert "row" not in out.getvalue()[written:]
+    assert "\x1b[5;1H" in out.getvalue()[written:]
+
+
+def test_a_screen_that_cannot_be_drawn_is_not_a_quiet_end() -> None:
+    def fail() -> Text:
+        raise ZeroDivisionError
+
+    console = Console(file=io.StringIO(), width=40, height=10, force_terminal=True)
+    with pytest.raises(ZeroDivisionError), Painter(console, fail, 100):
+        pass
 
 
 def test_tiny_terminals_get_lines_instead() -> None:

@@ -73,7 +73,7 @@ def test_low_risk_is_graded_by_its_index(level: float, row: int) -> None:
 def test_the_worst_column_wins_and_gives_the_reason() -> None:
     found = grade(starved_for(22.0), TWIN, ONSET_MIN)
     assert found.severity is Severity.S4
-    assert found.reason == "22.0 h with under half of basal insulin on board that the twin was spared"
+    assert found.reason == "22.0 h with under half of the basal insulin on board, and the twin had more"
 
 
 def test_what_the_twin_suffers_too_is_no_harm() -> None:
@@ -92,7 +92,7 @@ def test_a_short_run_is_graded_as_far_as_it_goes_and_says_so() -> None:
     assert found.severity >= Severity.S2
     assert not found.is_complete
     assert found.graded_min == 30
-    assert found.reason.endswith("(30 of 1440 minutes)")
+    assert found.reason.endswith("(graded over the 0.5 h that the run had left, of 24)")
 
 
 @pytest.mark.parametrize("onset", [-1, ONSET_MIN + DAY_MIN])

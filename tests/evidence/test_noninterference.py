@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evidence import noninterference
-from evidence.noninterference import Comparison, Emission
+from evidence.noninterference import Comparison, Difference, Emission
 from faults import catalogue, experiment
 from ipc_schemas import codec, links
 from monitor.loader import load_design
@@ -193,3 +193,12 @@ def test_two_silent_runs_prove_nothing() -> None:
     silent = noninterference.compare((), ())
     assert silent.is_vacuous
     assert not silent.holds
+
+
+def test_numbers_are_short_unless_they_part_further_behind_the_point() -> None:
+    assert (
+        str(Difference(97, "a.b", "u", 35.0, 1.5306387391679528)) == "frame 97, a.b.u: 35.0 against 1.53064"
+    )
+    assert str(Difference(97, "a.b", "u", 1.5306387391679528, 1.5306387391679529e0 + 1e-12)) == (
+        "frame 97, a.b.u: 1.5306387391679528 against 1.530638739168953"
+    )

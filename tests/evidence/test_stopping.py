@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evidence.stopping import Observed, Stopping, stopping
+from evidence.stopping import Observed, Stopping, stopping, undelivered
 from faults.attack import Injection
 from faults.experiment import Run
 from ipc_schemas import links
@@ -67,6 +67,18 @@ def test_a_refusal_is_observed_with_its_reason() -> None:
     found = stopping(a_run(ruled("bad_message", refusal)), Injection(1, "C08"))
     assert found.observed == (Observed("bad_message", "range"), Observed("bad_message"))
     assert found.text == "stopped by range"
+
+
+def test_what_went_nowhere_without_walls_is_told_beside_what_got_through() -> None:
+    number = DESIGN.port("world.pump_command").number
+    refusal = journal.Refusal(
+        "transfer", 0, "bad_message", "route", f"port {number} is no output port of this partition", 2
+    )
+    assert undelivered(a_run(ruled("bad_message", refusal)), Injection(1, "C18")) == (
+        "2 messages could not be delivered, wall or no wall "
+        "(the first: world.pump_command is an input, on which nobody sends)"
+    )
+    assert undelivered(a_run(ruled("")), Injection(1, "C18")) == ""
 
 
 def test_where_nobody_acted_and_nobody_spoke_nothing_is_claimed() -> None:

@@ -20,6 +20,8 @@ from faults.experiment import Run
 from faults.seen import LogLine, Observations
 from ipc_schemas import links
 from monitor import journal
+from monitor.loader import load_design
+from sandbox import walls
 from world.bench import Plan, Record
 
 FRAMES = 2
@@ -37,7 +39,7 @@ def _run(**changes: Any) -> Run:
     record = Record(changes.pop("plan", PLAN), Path(), None, [changes.pop("end", END)], FRAMES)
     for name, value in changes.items():
         setattr(record, name, value)
-    return Run(SimpleNamespace(), record, journal.Reading(ENTRIES, "00", 0))  # type: ignore[arg-type]
+    return Run(SimpleNamespace(partitions=()), record, journal.Reading(ENTRIES, "00", 0))  # type: ignore[arg-type]
 
 
 def _grade(severity: harm.Severity) -> harm.HarmGrade:
@@ -108,6 +110,41 @@ def test_each_reason_alone_turns_the_verdict(changes: dict[str, Any], words: str
     assert len(told.problems) == 1
     assert words in told.problems[0]
     assert told.gave_way is gave_way
+
+
+def test_a_day_at_whose_end_therapy_is_off_is_not_held() -> None:
+    off = _run()
+    off.design = load_design(PLAN.design, walls.ALL)
+    told = replace(_held(), attacked=off)
+    assert told.problems == ["the attacked run ended with therapy (class C) off since frame 0"]
+
+
+def test_what_shows_nothing_says_why_as_far_as_it_is_known() -> None:
+    masked = replace(_trial(Outcome.MASKED_BY_HOST), masked_by="kernel.yama.ptrace_scope is 3")
+    assert masked.sentence.endswith("this host itself forbids it, kernel.yama.ptrace_scope is 3.")
+    early = replace(_trial(Outcome.VACUOUS), injection=Injection(0, "K01"))
+    assert early.sentence.endswith("give it a later time, as K01@00:30.")
+    late = _trial(Outcome.VACUOUS)
+    assert late.sentence.endswith("Nor has it an effect without walls.")
+    assert _trial(Outcome.HELD).sentence == "."
+
+
+def test_without_effect_and_forbidden_by_the_host_is_masked() -> None:
+    for effect, open_effect, expected in (
+        (False, False, Outcome.MASKED_BY_HOST),
+        (True, False, Outcome.BREACH),
+        (False, True, Outcome.HELD),
+        (False, None, Outcome.UNKNOWN),
+    ):
+        found = story._outcome(
+            Injection(1, "K01"),
+            Observations(log_lines=BEGUN),
+            Effect(effect, "."),
+            Effect(open_effect, "."),
+            _run(),
+            "kernel.yama.ptrace_scope is 3",
+        )
+        assert found is expected
 
 
 def test_a_run_without_a_whole_journal_is_no_evidence() -> None:
