@@ -197,6 +197,14 @@ def test_a_mild_row_lets_the_partition_live(
     assert outcome.end.why == ""
 
 
+def test_one_that_loses_every_window_and_is_spared_for_it_may_not_spin_for_ever(device: Run) -> None:
+    outcome = device(Toy("while True: pass", budget_ms=100, cpu_ms=30, health={"window_overrun": "drop"}))
+    found = [row[1:] for row in outcome.rulings()]
+    assert ("window_overrun", "drop") in found
+    assert [action for event, action in found if event == "cpu_exceeded"] == ["restart"] * 3 + ["quarantine"]
+    assert len(outcome.beats) == 11
+
+
 def test_a_partition_that_fails_in_every_life_is_quarantined_alone(device: Run) -> None:
     outcome = device(Toy("window._emit(port, b'zz')", restarts=2))
     assert [action for _, _, action in outcome.rulings()] == ["restart", "restart", "quarantine"]
