@@ -320,6 +320,17 @@ def test_a_gate_that_never_says_that_its_partition_is_ready_costs_its_own_life(
     assert time.monotonic() - began_s < 5.0
 
 
+def test_a_life_is_back_when_its_gate_says_so_counted_from_the_order(stage: Callable[..., Stage]) -> None:
+    play = stage()
+    told: list[tuple[Any, ...]] = []
+    play.core.lives.tell = lambda *note: told.append(note)
+    play.play(2)
+    ready = {note[2]: note[4]["ready_ms"] for note in told if note[1] == "ready"}
+    assert set(ready) == {"steady", "rogue"}
+    # Fakes were ordered when the machine's clock began.
+    assert all(0 <= time.monotonic() * 1000 - took_ms < 60_000 for took_ms in ready.values()), ready
+
+
 def test_a_gate_that_never_says_so_and_is_spared_is_blamed_once(
     stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
