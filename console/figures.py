@@ -64,13 +64,13 @@ def restarts(run: Run) -> dict[str, int]:
 
 
 def launches_ms(run: Run) -> list[float]:
-    """From a restart's order to the new life being up, for each restart."""
-    values = (note.facts.get("launch_ms") for note in run.record.of_kind("up") if note.facts.get("epoch"))
+    """From a restart's order to the new life being ready for its first window, for each restart that came so far."""
+    values = (note.facts.get("ready_ms") for note in run.record.of_kind("ready") if note.facts.get("epoch"))
     return [float(value) for value in values if isinstance(value, int | float)]
 
 
 def boot_ms(run: Run) -> float | None:
-    """Power-on to all partitions up."""
+    """Power-on to the first frame."""
     for note in run.record.of_kind("booted"):
         value = note.facts.get("boot_ms")
         if isinstance(value, int | float):

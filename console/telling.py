@@ -83,8 +83,8 @@ def lines_of(
             return _log(note)
         case "ruling":
             return [_ruling(note, left_out, design)]
-        case "up":
-            return _up(note)
+        case "ready":
+            return _ready(note)
         case "killed":
             took = f"{_number(note, 'kill_ms'):.1f} ms"
             text = f"{note.partition} is gone {took} after its gate's report, none of it left"
@@ -189,11 +189,11 @@ def _ruling(note: links.Note, left_out: frozenset[str], design: Design | None) -
     return Line(note.frame, kind, f"{wall}: {text}" if wall else text)
 
 
-def _up(note: links.Note) -> list[Line]:
+def _ready(note: links.Note) -> list[Line]:
     life = int(_number(note, "epoch"))
     if life == 0:
         return []
-    took = f"{_number(note, 'launch_ms'):.0f} ms"
+    took = f"{_number(note, 'ready_ms'):.0f} ms"
     text = f"{note.partition} is back after {took}, from its image (life {life + 1})"
     return [Line(note.frame, "life", text)]
 

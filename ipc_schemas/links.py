@@ -160,8 +160,9 @@ class GateReport(Link, frozen=True):
 
 #: The frame of a gate's first report, which says that its partition is ready for its first window.
 READY_FRAME = 0xFFFF_FFFF
-#: How long a partition may take from "go" to its first window: its imports and its constructor.
-START_BUDGET_MS = 10_000
+#: How long a partition may take from "go" to its first window: its imports and its constructor. On the virtual
+#: clock all others wait for it, in each of its lives.
+START_BUDGET_MS = 3_000
 #: The largest piece of a window's inputs in one message to a gate.
 PIECE_BYTES_MAX = 96 << 10
 #: The largest report a gate sends in one piece; a larger window goes in several.

@@ -141,9 +141,8 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     why, is_fault = "", False
     try:
         core.boot()
-        speaker.tell(
-            0, "booted", "", "all partitions are up", {"boot_ms": (time.monotonic() - started_s) * 1000}
-        )
+        up = "the critical partitions are up" if core.lives.are_starting else "all partitions are up"
+        speaker.tell(0, "booted", "", up, {"boot_ms": (time.monotonic() - started_s) * 1000})
         core.run(order.frames)
     except StopRun as stop:
         why, is_fault = str(stop), stop.is_fault

@@ -14,14 +14,16 @@ from ipc_schemas import codec, links, wire
 from monitor import journal, judge
 from monitor.design import WORLD, Design, Event
 from monitor.exchange import Exchange
-from monitor.lives import GATE_GRACE_S, Lives, Tell
-from monitor.schedule import Clock, Slot, frame_length_s, plan
+from monitor.lives import Lives, Tell
+from monitor.schedule import GATE_GRACE_S, Clock, Slot, frame_length_s, plan
 from monitor.seat import Page, Seat, StopRun, printable
 from monitor.warden import NO_BUDGET_MS, Warden
 from sandbox import linux
 
 #: The most rows of refusals that are taken from a gate in one frame.
 REFUSALS_MAX = 4_096
+#: The most reports that are taken from one gate before others have their turn; an honest window has fewer pieces.
+REPORTS_PER_TURN = 64
 #: How long the monitor sleeps at most before it looks whether it was asked to stop.
 LOOK_UP_S = 0.1
 #: The same while a life is being started, whose sockets are polled beside all others.
@@ -61,9 +63,16 @@ class Core:
     # -- frames -----------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """Bring every partition to its first window, all at once. Raises ``StopRun`` when one is not as declared."""
+        """Start all partitions at once. Raises ``StopRun`` when one is not as declared.
+
+        On the virtual clock all come to their first window, so that runs are the same. On the others only critical
+        ones are waited for: the code of the rest, which may take its time, misses windows until it is ready.
+        """
         self.lives.start_all()
-        self._finish_starting()
+        if self._clock.is_virtual:
+            self._finish_starting()
+        while self.lives.keeps_boot_waiting:
+            self._await_starts()
         self.lives.is_booted = True
 
     def run(self, frames: int) -> None:
@@ -101,9 +110,12 @@ class Core:
         partition misses its windows meanwhile.
         """
         while self.lives.are_starting:
-            self._step(time.monotonic() + LOOK_UP_S)
-            if self.lives.stop_asked:
-                raise StopRun(self.lives.stop_asked, is_fault=False)
+            self._await_starts()
+
+    def _await_starts(self) -> None:
+        self._step(time.monotonic() + LOOK_UP_S)
+        if self.lives.stop_asked:
+            raise StopRun(self.lives.stop_asked, is_fault=False)
 
     def _open_slot(self, slot: Slot, frame: int, start_s: float) -> None:
         seat = self.lives.seats[slot.partition]
@@ -178,6 +190,8 @@ class Core:
                     seat, Event.GATE_DIED, "the gate did not report by the end of its window"
                 )
                 seat.close()
+                seat.is_starting = False  # where the table spares it, this was said once
+                self._check_cpu(seat)
 
     def _handle(self, seat: Seat, kind: str, descriptor: int) -> None:
         if kind == "link":
@@ -194,7 +208,10 @@ class Core:
     # -- what gates report ------------------------------------------------------------------------------------
 
     def _read_link(self, seat: Seat) -> None:
-        while seat.life is not None:
+        """Take what has come, up to a bound: one gate that never stops reporting must not stop everything else."""
+        for _ in range(REPORTS_PER_TURN):
+            if seat.life is None:
+                return
             try:
                 message = seat.life.link.recv(1 << 20)
             except BlockingIOError:
@@ -258,6 +275,8 @@ class Core:
         seat.is_starting = False
         for event, detail in _events(report).items():
             self.lives.raise_event(seat, event, f"before its first window: {detail}")
+        if seat.life is not None and not report.ended_by:
+            self.lives.note_ready(seat)
 
     def _names_what_is_no_gates(self, seat: Seat, report: links.GateReport) -> bool:
         """Whether a report names an event that a gate cannot see; then it has lied."""
@@ -277,7 +296,6 @@ class Core:
             return
         if report.ended_by:  # the health table lets the partition live: it has lost this window
             seat.close()
-            return
         seat.is_open = False
         self._check_cpu(seat)
 

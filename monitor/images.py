@@ -93,6 +93,9 @@ def partition_image(folder: Path, extra: dict[str, bytes], shared: dict[str, byt
     """A partition's image. ``extra`` files are added to (or replace) those of the folder. Raises ``ImageError``."""
     own = read_folder(folder) | extra
     for name in own:
+        # The cell writes its files before it has left the host's root for its own.
+        if {"", ".", ".."} & set(name.split("/")):
+            raise ImageError(f"{folder}: {name!a} is no plain path; name it without . and .. and / in front")
         if name.split("/")[0].removesuffix(".py") in _OURS:
             raise ImageError(f"{folder}: {name} bears the name of a module of Bulkhead's; rename it")
     files = {f"app/{name}": content for name, content in own.items()}

@@ -18,6 +18,7 @@ from monitor.endings import what_ended
 from monitor.health import Decision, Health, UnknownEvent
 from monitor.images import ImageChanged
 from monitor.judge import Recheck
+from monitor.schedule import GATE_GRACE_S
 from monitor.seat import Page, Seat, StopRun, raw, sanitised
 from monitor.warden import Launch, Life, Warden
 from sandbox.launcher import LaunchError
@@ -26,8 +27,6 @@ _LOG_TEXT_MAX = 400
 #: How many lines of a partition's log go to the console in one frame; the rest is counted only, so that nobody can
 #: fill the console's socket and have notes that matter lost.
 LOG_LINES_MAX = 64
-#: How long past its time the monitor waits for a gate's own report before it blames the gate.
-GATE_GRACE_S = 0.5
 #: What can go wrong while a life is started; the process itself reports the rest as ``Launch.failure``.
 LAUNCH_ERRORS = (LaunchError, ImageChanged, OSError)
 
@@ -61,6 +60,18 @@ class Lives:
     def are_starting(self) -> bool:
         """Whether any life is on its way to its first window."""
         return any(seat.launch is not None or seat.is_starting for seat in self.seats.values())
+
+    @property
+    def keeps_boot_waiting(self) -> bool:
+        """Whether a real clock may not start yet: a first life is not sealed and seen to be as declared, or a
+        critical partition is not ready. No other partition's own code is waited for.
+        """
+        critical = {partition.name for partition in self._design.partitions if partition.is_critical}
+        return any(
+            (seat.launch is not None and (seat.epoch == 0 or seat.name in critical))
+            or (seat.is_starting and seat.name in critical)
+            for seat in self.seats.values()
+        )
 
     @property
     def are_launching(self) -> bool:
@@ -139,21 +150,23 @@ class Lives:
         self._watch(life.link.fileno(), seat, "link")
         self._watch(life.gate.pidfd, seat, "gate")
         self._watch(life.gate.log, seat, "gate_log")
-        took_ms = (time.monotonic() - launch.started_s) * 1000
-        facts: dict[str, object] = {
-            "launch_ms": round(took_ms, 2),
-            "gate_pid": life.gate.pid,
-            "epoch": seat.epoch,
-        }
+        facts: dict[str, object] = {"gate_pid": life.gate.pid, "epoch": seat.epoch}
         if life.process is not None:
             self._watch(life.process.pidfd, seat, "process")
             self._watch(life.process.log, seat, "log")
             facts["pid"] = life.process.pid
             seat.is_starting = True
+            seat.started_s = launch.started_s
             seat.log_bytes = 0  # an earlier life's last words are not this one's
             seat.deadline_s = time.monotonic() + links.START_BUDGET_MS / 1000 + GATE_GRACE_S
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "up"))
         self.tell(self.frame, "up", seat.name, f"{seat.name} is up (life {seat.epoch})", facts)
+
+    def note_ready(self, seat: Seat) -> None:
+        """Tell that a partition's code has been imported and made, and how long that took since the order."""
+        took_ms = (time.monotonic() - seat.started_s) * 1000
+        facts = {"ready_ms": round(took_ms, 2), "epoch": seat.epoch}
+        self.tell(self.frame, "ready", seat.name, f"{seat.name} is ready (life {seat.epoch})", facts)
 
     def _watch(self, descriptor: int, seat: Seat, kind: str) -> None:
         self.epoll.register(descriptor, select.EPOLLIN)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from monitor.design import Design
 
+#: How long past its budget the monitor waits for a gate's own report before it blames the gate.
+GATE_GRACE_S = 0.5
 _FACTOR = re.compile(r"\A([1-9][0-9]{0,6})x\Z")
 
 
@@ -56,13 +58,15 @@ class Slot:
 def plan(design: Design, clock: Clock) -> tuple[Slot, ...]:
     """The slots of a frame, in the order in which they open.
 
-    Raises ``ClockRefused`` when offsets, which shrink with the clock, and budgets, which do not, no longer fit.
+    Raises ``ClockRefused`` when offsets, which shrink with the clock, and budgets, which do not, no longer fit. On
+    clocks faster than real the time that a gate may be late counts, too: where it lacks, a gate that hangs in one
+    frame makes the next one late. (On the real clock windows fit by the design's rules, however short its frames.)
     """
     slots = []
     for window in design.windows:
         offset_s = 0.0 if clock.is_virtual else window.offset_ms / 1000 / clock.factor
         slots.append(Slot(window.partition, offset_s, window.budget_ms / 1000))
-    if not clock.is_virtual:
+    if clock.factor > 1:
         _check_fit(design, clock)
     return tuple(sorted(slots, key=lambda slot: slot.offset_s))
 
@@ -70,13 +74,16 @@ def plan(design: Design, clock: Clock) -> tuple[Slot, ...]:
 def _check_fit(design: Design, clock: Clock) -> None:
     """In whole milliseconds of the design, so that what the sentence offers does fit."""
     frame_ms = design.frame_ms / clock.factor
+    grace_ms = round(GATE_GRACE_S * 1000)
     for window in design.windows:
-        if window.offset_ms + window.budget_ms * clock.factor > design.frame_ms:
-            fitting = min((design.frame_ms - w.offset_ms) // w.budget_ms for w in design.windows)
-            needed_ms = window.offset_ms / clock.factor + window.budget_ms
+        lasting_ms = window.budget_ms + grace_ms
+        if window.offset_ms + lasting_ms * clock.factor > design.frame_ms:
+            fitting = min((design.frame_ms - w.offset_ms) // (w.budget_ms + grace_ms) for w in design.windows)
+            needed_ms = window.offset_ms / clock.factor + lasting_ms
             raise ClockRefused(
                 f"clock {clock.factor}x: a frame then lasts {frame_ms:.0f} ms, and the window of "
-                f"{window.partition} needs {needed_ms:.0f} ms of it; use at most {fitting}x"
+                f"{window.partition} needs {needed_ms:.0f} ms of it, {grace_ms} of them for its gate's report; "
+                + (f"use at most {fitting}x" if fitting > 1 else "use real")
             )
 
 

@@ -28,6 +28,7 @@ class Seat:
     launch: Launch | None = None
     recheck: Recheck | None = None
     is_starting: bool = False
+    started_s: float = 0.0
     is_open: bool = False
     opened_s: float = 0.0
     deadline_s: float = 0.0

@@ -21,15 +21,17 @@ def names(text: str) -> tuple[str, ...]:
 
 
 #: What Python and libzmq's running threads need. Nothing here starts, signals or reaches anything;
-#: ``sysinfo`` is left out because it tells the load of the whole machine, ``shutdown``, ``eventfd2`` and
-#: ``rseq`` because nobody needs them any more.
+#: ``sysinfo`` is left out because it tells the load of the whole machine, ``getrusage`` because it counts page
+#: faults and blocks read, which tell what others have loaded, ``shutdown``, ``eventfd2`` and ``rseq`` because
+#: nobody needs them any more. All partitions map the same files of the standard library, so nothing here may
+#: mark such a file for others to see: no lock, lease, watch or question about the page cache.
 SEALED = names(
     "read write readv writev pread64 pwrite64 close fstat newfstatat stat lstat statx lseek access faccessat "
     "faccessat2 readlink readlinkat getcwd getdents64 openat open dup ftruncate unlink unlinkat "
-    "munmap mremap brk madvise futex restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack "
+    "munmap mremap brk restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack "
     "epoll_wait epoll_pwait epoll_pwait2 epoll_ctl poll ppoll select pselect6 sendto recvfrom "
     "getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getrandom uname "
-    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrusage sched_yield "
+    "clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time sched_yield "
     "sched_getaffinity exit exit_group"
 )
 
@@ -38,7 +40,8 @@ LAUNCH = names(
     "socket connect bind listen accept4 accept setsockopt getsockopt getsockname getpeername sendmsg recvmsg "
     "clone clone3 set_tid_address set_robust_list rseq sched_setscheduler sched_getscheduler sched_getparam "
     "sched_setparam sched_get_priority_min sched_get_priority_max sched_setaffinity epoll_create1 eventfd2 "
-    "pipe2 prctl seccomp close_range prlimit64 tgkill fcntl ioctl sysinfo getcpu times shutdown"
+    "pipe2 prctl seccomp close_range prlimit64 tgkill fcntl ioctl sysinfo getcpu times shutdown "
+    "futex madvise getrusage"
 )
 
 #: No honest program makes these: the process dies at once.
@@ -60,8 +63,15 @@ _PROT_EXEC = 4
 _LOW_HALF = 0xFFFF_FFFF
 #: Python asks TCGETS of every file it opens.
 _TCGETS, _FIOCLEX = 0x5401, 0x5451
-#: Duplicate, and get and set flags. Not F_SETOWN and F_SETSIG, which send signals to other processes.
+#: Duplicate, and get and set flags. Not F_SETOWN and F_SETSIG, which send signals to other processes, and no
+#: lock or lease, which others who have opened the same file see.
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)
+#: A futex without this flag on a page of a shared file is the same futex in every process that maps the file.
+_FUTEX_PRIVATE_FLAG = 128
+#: What malloc asks: MADV_DONTNEED and MADV_FREE, which reach no further than the caller's own memory.
+_MADVICE = (4, 8)
+#: Huge pages come from one pool of the whole machine.
+_MAP_HUGETLB = 0x40000
 
 
 def _allow(program: pyseccomp.SyscallFilter, calls: tuple[str, ...]) -> None:
@@ -96,19 +106,25 @@ def _compiled(program: pyseccomp.SyscallFilter) -> bytes:
 
 @cache
 def sealed() -> bytes:
-    """The sealed filter as BPF. No new executable memory, thread, process, socket or connection.
+    """The sealed filter as BPF. No new executable memory, thread, process, socket or connection, and no futex
+    that another process could share.
 
     A gate, too, has its one connection by the time it is sealed.
     """
     program = _base()
     _allow(program, SEALED)
     masked = pyseccomp.MASKED_EQ
-    program.add_rule(pyseccomp.ALLOW, "mmap", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
+    no_code, no_pool = pyseccomp.Arg(2, masked, _PROT_EXEC, 0), pyseccomp.Arg(3, masked, _MAP_HUGETLB, 0)
+    program.add_rule(pyseccomp.ALLOW, "mmap", no_code, no_pool)
     program.add_rule(pyseccomp.ALLOW, "mprotect", pyseccomp.Arg(2, masked, _PROT_EXEC, 0))
     for request in (_TCGETS, _FIOCLEX):
         program.add_rule(pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, masked, _LOW_HALF, request))
     for command in _FCNTL_COMMANDS:
         program.add_rule(pyseccomp.ALLOW, "fcntl", pyseccomp.Arg(1, masked, _LOW_HALF, command))
+    private = pyseccomp.Arg(1, masked, _FUTEX_PRIVATE_FLAG, _FUTEX_PRIVATE_FLAG)
+    program.add_rule(pyseccomp.ALLOW, "futex", private)
+    for advice in _MADVICE:
+        program.add_rule(pyseccomp.ALLOW, "madvise", pyseccomp.Arg(2, masked, _LOW_HALF, advice))
     dumpable = (pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE), pyseccomp.Arg(1, pyseccomp.EQ, 0))
     program.add_rule(pyseccomp.ALLOW, "prctl", *dumpable)
     return _compiled(program)

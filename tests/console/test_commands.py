@@ -178,7 +178,7 @@ def test_the_passport_calls_a_wall_left_out_off_and_the_device_degraded() -> Non
     ("number", "seconds", "arguments"),
     [
         (signal.SIGINT, 2.5, ("run", "--days", "20")),
-        (signal.SIGTERM, 2.5, ("run", "--days", "20", "--clock", "290x")),
+        (signal.SIGTERM, 2.5, ("run", "--days", "20", "--clock", "199x")),
         (signal.SIGHUP, 3.0, ("run", "--days", "20", "--without", "all", "--attack", "K16@00:10")),
         (signal.SIGINT, 3.0, ("run", "--days", "20", "--without", "all", "--attack", "K25@00:10")),
     ],

@@ -75,7 +75,7 @@ def test_a_wrong_demand_is_refused_in_one_sentence(
 
 
 @pytest.mark.walls
-@pytest.mark.parametrize(("clock", "words"), [("600x", "at most 299x"), ("fast", "use virtual")])
+@pytest.mark.parametrize(("clock", "words"), [("600x", "at most 199x"), ("fast", "use virtual")])
 def test_a_clock_that_does_not_fit_is_refused(
     clock: str, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

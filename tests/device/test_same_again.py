@@ -52,11 +52,20 @@ def sent_by(outcome: Outcome, partition: str) -> list[tuple[int, int, bytes]]:
     ]
 
 
+#: Both are critical, or the real clocks would not wait for both before the first window.
+_SHORT: dict[str, Any] = {
+    "budget_ms": 70,
+    "steady_budget_ms": 70,
+    "world_budget_ms": 100,
+    "is_critical": True,
+}
+
+
 @pytest.mark.parametrize(
     ("clock", "toy"),
     [
-        ("real", Toy(frame_ms=150, budget_ms=70, steady_budget_ms=70, world_budget_ms=100)),
-        ("1000x", Toy(frame_ms=150_000, budget_ms=70, steady_budget_ms=70, world_budget_ms=100)),
+        ("real", Toy(frame_ms=150, **_SHORT)),
+        ("1000x", Toy(frame_ms=660_000, **_SHORT)),
     ],
 )
 def test_the_clock_does_not_change_what_is_sent(device: Run, clock: str, toy: Toy) -> None:

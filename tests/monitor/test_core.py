@@ -17,7 +17,7 @@ import pytest
 
 from ipc_schemas import codec, links
 from monitor import journal
-from monitor.core import REFUSALS_MAX, Core
+from monitor.core import REFUSALS_MAX, REPORTS_PER_TURN, Core
 from monitor.design import WORLD, Action, Design, Event
 from monitor.endings import Ended, what_ended
 from monitor.loader import load_design, load_schemas
@@ -318,6 +318,49 @@ def test_a_gate_that_never_says_that_its_partition_is_ready_costs_its_own_life(
     began_s = time.monotonic()
     assert rulings(play.play()) == [(0, "gate_died", "restart")]
     assert time.monotonic() - began_s < 5.0
+
+
+def test_a_life_is_back_when_its_gate_says_so_counted_from_the_order(stage: Callable[..., Stage]) -> None:
+    play = stage()
+    told: list[tuple[Any, ...]] = []
+    play.core.lives.tell = lambda *note: told.append(note)
+    play.play(2)
+    ready = {note[2]: note[4]["ready_ms"] for note in told if note[1] == "ready"}
+    assert set(ready) == {"steady", "rogue"}
+    # Fakes were ordered when the machine's clock began.
+    assert all(0 <= time.monotonic() * 1000 - took_ms < 60_000 for took_ms in ready.values()), ready
+
+
+def test_a_gate_that_never_says_so_and_is_spared_is_blamed_once(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "START_BUDGET_MS", 100)
+    play = stage(gate_died="drop")
+    play.warden.first["rogue", 0] = b""
+    assert rulings(play.play()) == [(0, "gate_died", "drop")]
+
+
+def test_a_gate_that_never_stops_reporting_has_its_turn_and_no_more(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = stage()
+    taken: list[int] = []
+    read, take = play.core._read_link, play.core._take_report
+
+    def turn(seat: Any) -> None:
+        taken.append(0)
+        read(seat)
+
+    def one(seat: Any, each: links.GateReport) -> None:
+        taken[-1] += 1
+        take(seat, each)
+
+    monkeypatch.setattr(play.core, "_read_link", turn)
+    monkeypatch.setattr(play.core, "_take_report", one)
+    endless = [report(2, is_last=False)] * (3 * REPORTS_PER_TURN)
+    play.answers["rogue", 2] = saying(*endless, report(2))
+    assert rulings(play.play()) == []
+    assert max(taken) == REPORTS_PER_TURN
 
 
 def test_a_gates_words_cannot_act_on_a_terminal(stage: Callable[..., Stage]) -> None:

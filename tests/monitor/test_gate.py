@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
@@ -137,7 +138,7 @@ def test_what_is_sent_early_by_one_whom_the_table_spares_is_refused_and_delivere
 def test_a_partition_may_take_no_longer_than_its_start_budget(
     staged: Callable[..., Staged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert links.START_BUDGET_MS == 10_000
+    assert links.START_BUDGET_MS == 3_000
     monkeypatch.setattr(links, "START_BUDGET_MS", 50)
     play = staged()
     play.thread.start()
@@ -207,6 +208,22 @@ def test_a_talker_who_never_closes_its_window_loses_it_at_its_budget(staged: Cal
     finally:
         stop.set()
         talker.join()
+
+
+def test_a_message_just_before_the_end_of_a_window_buys_no_second_budget(
+    staged: Callable[..., Staged],
+) -> None:
+    play = staged(budget_ms=1_000)
+    play.thread.start()
+    play.close_window()
+    assert play.report().ended_by == ""
+    opened_s = time.monotonic()
+    play.open(0)
+    time.sleep(0.8)
+    play.send()
+    report = play.report()
+    assert report.ended_by == "window_overrun"
+    assert time.monotonic() - opened_s < 1.4
 
 
 def test_a_large_window_is_reported_in_pieces_that_fit_the_link(staged: Callable[..., Staged]) -> None:

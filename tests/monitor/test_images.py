@@ -143,6 +143,14 @@ def test_only_our_own_files_are_compiled_ahead_and_as_python_would(tmp_path: Pat
     assert said.stdout == "42\n"
 
 
+@pytest.mark.parametrize("name", ["../x.py", "a/../../x.py", "a/..", "/etc/x", "a//x.py", "./x.py", "a/", ""])
+def test_no_name_of_an_image_leads_out_of_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "main.py").touch()
+    with pytest.raises(ImageError, match="is no plain path"):
+        images.partition_image(tmp_path, {name: b"x"}, {})
+    assert images.partition_image(tmp_path, {"a/..b/.c": b"x"}, {})
+
+
 def test_extra_files_replace_those_of_the_folder_and_change_the_digest(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("old")
     plain = images.partition_image(tmp_path, {}, {})

@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
 _NUMBERS = {
     "x86_64": {
+        "futex": 202,
         "ptrace": 101,
         "process_vm_readv": 310,
         "memfd_create": 319,
@@ -30,6 +32,7 @@ _NUMBERS = {
         "io_uring_setup": 425,
     },
     "aarch64": {
+        "futex": 98,
         "ptrace": 117,
         "process_vm_readv": 270,
         "memfd_create": 279,
@@ -332,6 +335,105 @@ def signal_by_descriptor(_facts: Facts) -> str:
     fcntl = importlib.import_module("fcntl")
     fcntl.fcntl(1, 8, os.getpid())  # F_SETOWN
     return "set"
+
+
+# --- one cell signals another through a file that both may read: the first listens, the second speaks ---
+
+
+def _library_page() -> int:
+    """The address of the first page of a file of the standard library, shared with all who map it."""
+    prot_read, map_shared = 1, 1
+    _libc.mmap.restype = ctypes.c_void_p
+    length, offset = ctypes.c_size_t(4096), ctypes.c_long(0)
+    address = _libc.mmap(None, length, prot_read, map_shared, os.open(os.__file__, os.O_RDONLY), offset)
+    assert address not in (None, ctypes.c_void_p(-1).value), "not mapped"
+    return int(address)
+
+
+def listen_by_futex(facts: Facts) -> str:
+    class Span(ctypes.Structure):
+        _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+    page, wait = _library_page(), 0
+    found = ctypes.c_uint32.from_address(page).value
+    print("listening", flush=True)
+    _call("futex", page, wait, found, ctypes.byref(Span(facts["seconds"], 0)), None, 0)
+    return "woken"
+
+
+def speak_by_futex(facts: Facts) -> str:
+    page, wake = _library_page(), 1
+    end_s = time.monotonic() + facts["seconds"]
+    while _call("futex", page, wake, 1, None, None, 0) == 0:
+        assert time.monotonic() < end_s, "nobody listens"
+    return "somebody was woken"
+
+
+def listen_by_flock(facts: Facts) -> str:
+    fcntl = importlib.import_module("fcntl")
+    fcntl.flock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_EX)
+    print("listening", flush=True)
+    time.sleep(facts["seconds"])
+    return "held"
+
+
+def speak_by_flock(_facts: Facts) -> str:
+    fcntl = importlib.import_module("fcntl")
+    try:
+        fcntl.flock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "somebody holds it"
+    raise AssertionError("free")
+
+
+_LOCK = struct.Struct("hhlli0l")  # struct flock: type, whence, start, length, pid
+
+
+def listen_by_record_lock(facts: Facts) -> str:
+    fcntl = importlib.import_module("fcntl")
+    lock = _LOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0)
+    fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), facts["set_command"], lock)
+    print("listening", flush=True)
+    time.sleep(facts["seconds"])
+    return "held"
+
+
+def speak_by_record_lock(facts: Facts) -> str:
+    fcntl = importlib.import_module("fcntl")
+    lock = _LOCK.pack(fcntl.F_WRLCK, 0, 0, 0, 0)
+    found = fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), facts["get_command"], lock)
+    assert _LOCK.unpack(found)[0] != fcntl.F_UNLCK, "free"
+    return "somebody holds it"
+
+
+def advise_on_library(_facts: Facts) -> str:
+    will_need = 3
+    _checked(_libc.madvise(ctypes.c_void_p(_library_page()), ctypes.c_size_t(4096), will_need))
+    return "read ahead"
+
+
+def release_own_memory(_facts: Facts) -> str:
+    with mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory[0] = 1
+        memory.madvise(mmap.MADV_DONTNEED)
+        assert memory[0] == 0
+    return "released"
+
+
+def count_faults(_facts: Facts) -> str:
+    return str(importlib.import_module("resource").getrusage(0).ru_minflt)
+
+
+def map_from_pool(_facts: Facts) -> str:
+    """A pool that is empty says ENOMEM, and so tells about others."""
+    map_hugetlb = 0x40000
+    try:
+        mmap.mmap(-1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | map_hugetlb).close()
+    except PermissionError:
+        raise
+    except OSError as error:
+        return str(error)
+    return "mapped"
 
 
 def can_gain(_facts: Facts) -> str:
