@@ -153,7 +153,7 @@ def passport(**given: Any) -> int:
     return _do(jobs.passport, given)
 
 
-@cli.group(invoke_without_command=True)
+@cli.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
 @click.pass_context
 def journal(context: click.Context) -> int:
     """Check or read a journal that a run left with --keep."""

@@ -100,7 +100,7 @@ def closing(design: Design, checked: Checked) -> Text:
     if wrong:
         kept += f"{' and' if findings else ', but'} {' and '.join(wrong)}"
     if untold:
-        kept += f"; of {untold} of {len(images)} images reading cannot tell"
+        kept += f"; whether {untold} of {len(images)} images can be run cannot be told by reading"
     style = "bold red" if not checked.is_sound else "bold yellow" if untold else "bold green"
     return Text(f"{design.name} {kept}", style=style)
 
@@ -190,7 +190,7 @@ def _partition(partition: Partition) -> Text:
     ]
     limits = partition.limits
     words += [
-        f"{limits.memory_bytes_max >> 20} MB",
+        f"{limits.memory_bytes_max >> 20} MiB",
         f"{limits.processes_max} process(es)",
         f"{partition.restart.restarts_max} restarts in {partition.restart.within_frames} frames",
         _walls_required(partition.walls),

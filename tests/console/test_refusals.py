@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import re
@@ -21,17 +20,21 @@ from sandbox import walls
 FINE = ["--days", "0.1"]
 
 
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The sentence. Signal handlers that ``main`` installs are put back."""
+def status_of(arguments: list[str]) -> int:
+    """What the command line ends with. Signal handlers that ``main`` installs are put back."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        status = main(arguments)
+        return main(arguments)
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The sentence."""
+    assert status_of(arguments) == 2
     captured = capfd.readouterr()
-    assert status == 2
     lines = captured.err.strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("run_device: ")
@@ -103,7 +106,7 @@ def test_a_wrong_demand_is_refused_in_one_sentence(
 def test_a_clock_that_does_not_fit_is_refused_before_anything_is_printed(
     clock: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "--clock", clock, *FINE]) == 2
+    assert status_of(["run", "--clock", clock, *FINE]) == 2
     told = capfd.readouterr()
     assert told.out == ""
     assert ("x" if clock == "600x" else "use virtual, real, or a factor such as 60x") in told.err
@@ -135,7 +138,7 @@ def test_a_json_file_in_a_folder_that_may_not_be_entered_is_told_with_its_option
 
 
 def test_journal_without_a_verb_shows_its_help_with_status_2(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["journal"]) == 2
+    assert status_of(["journal"]) == 2
     told = capfd.readouterr()
     assert told.out == ""
     assert told.err.startswith("Usage: run_device.py journal [OPTIONS] COMMAND [ARGS]...\n")
@@ -143,8 +146,7 @@ def test_journal_without_a_verb_shows_its_help_with_status_2(capfd: pytest.Captu
 
 
 def test_the_help_says_how_long_a_run_is_and_how_long_it_may_be(capfd: pytest.CaptureFixture[str]) -> None:
-    with contextlib.suppress(SystemExit):
-        main(["run", "--help"])
+    assert status_of(["run", "--help"]) == 0
     words = " ".join(capfd.readouterr().out.split())
     assert "at most 40. [default: 1, but no more than 3,000 frames]" in words
 
