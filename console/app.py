@@ -107,7 +107,7 @@ def _do(job: Callable[[Output, Mapping[str, Any]], int], given: Mapping[str, Any
 without_option = click.option(
     "--without",
     type=options.Walls(),
-    default="",
+    default=frozenset(),
     metavar="WALL[,WALL]|all",
     help="Leave these walls out; the output is then labelled DEGRADED.",
 )
@@ -117,7 +117,12 @@ without_option = click.option(
 @options.common
 @options.patient
 @click.option(
-    "--clock", default="virtual", show_default=True, metavar="virtual|real|Nx", help="How fast, e.g. 60x."
+    "--clock",
+    type=options.Clock(),
+    default="virtual",
+    show_default=True,
+    metavar="virtual|real|Nx",
+    help="How fast, e.g. 60x.",
 )
 @click.option(
     "--attack", multiple=True, metavar="ID[@HH:MM]", help="Attack then (at 08:00 without a time); repeatable."
@@ -175,7 +180,10 @@ def replay(**given: Any) -> int:
 @cli.command(epilog=_CHECK_EPILOG)
 @options.common
 def check(**given: Any) -> int:
-    """Check a design against the rules, try its partitions' code, and draw it. Status 1 when something fails."""
+    """Check a design against the rules, read its partitions' code, make its world, and draw it.
+
+    Nothing of a partition's code is run. Status 1 when something fails.
+    """
     return _do(jobs.check, given)
 
 
@@ -187,12 +195,17 @@ def passport(**given: Any) -> int:
     return _do(jobs.passport, given)
 
 
-@cli.group()
-def journal() -> None:
+@cli.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.pass_context
+def journal(context: click.Context) -> int:
     """Check or read a journal that a run left with --keep."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return failures.REFUSED
+    return failures.HELD
 
 
-_FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+_FILE = click.argument("file", type=options.NamedPath(), metavar="FILE")
 
 
 @journal.command(epilog=_VERIFY_EPILOG)
@@ -213,8 +226,15 @@ def verify(**given: Any) -> int:
 @_FILE
 @options.common
 @click.option("--frames", metavar="A[-B]", help="Only these frames.")
-@click.option("--partition", metavar="NAME", help="Only what belongs to this partition.")
-@click.option("--port", metavar="PORT", help="Only messages of this port: cgm, or world.cgm.")
+@click.option(
+    "--partition", metavar="NAME", callback=options.not_empty, help="Only what belongs to this partition."
+)
+@click.option(
+    "--port",
+    metavar="PORT",
+    callback=options.not_empty,
+    help="Only messages of this port: cgm, or world.cgm.",
+)
 def show(**given: Any) -> int:
     """Show a journal's messages, refusals, rulings and lives, decoded."""
     return _do(jobs.journal_show, given)

@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 from console import VERSION, figures
-from console.design_page import crossings
-from console.image_probe import ImageCheck
+from console.design_page import Checked, crossings
 from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import in_order, walls_seen
@@ -30,10 +29,10 @@ from faults import catalogue
 from faults.experiment import Run
 from monitor import journal
 from monitor.design import Design
-from monitor.rules import RULES, Finding
+from monitor.rules import RULES
 from world.bench import Plan
 
-FORMAT = 2
+FORMAT = 3
 #: Digits behind the point: of measured milliseconds and seconds, and of figures computed from a glucose trace.
 TIME_DIGITS, FIGURE_DIGITS = 3, 4
 
@@ -122,19 +121,24 @@ def run(found: Run, grade: HarmGrade | None, status: int) -> dict[str, Any]:
     }
 
 
-def check(
-    design: Design, findings: Sequence[Finding], images: Sequence[ImageCheck], status: int
-) -> dict[str, Any]:
+def check(design: Design, checked: Checked, status: int) -> dict[str, Any]:
     """``check``."""
-    broken = {finding.rule for finding in findings}
+    broken = {finding.rule for finding in checked.findings}
     return head("check", status) | {
         "design": {"name": design.name, "digest": design.digest},
         "rules": [
             {"name": r.name, "passes": r.name not in broken, "statement": r.statement, "source": r.source}
             for r in RULES
         ],
-        "findings": [finding._asdict() for finding in findings],
-        "images": [{"passes": image.passes} | asdict(image) for image in images],
+        "findings": [finding._asdict() for finding in checked.findings],
+        "images": [
+            {"passes": None if image.untold else image.passes} | asdict(image) for image in checked.images
+        ],
+        "world": {
+            "entry": design.world.entry,
+            "passes": not checked.world_problem,
+            "problem": checked.world_problem,
+        },
         "crossings": [
             asdict(crossing) | {"bits_per_s_max": crossing.bits_per_s_max(design.frame_ms)}
             for crossing in crossings(design)

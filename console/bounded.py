@@ -1,4 +1,6 @@
-"""A bounded child process: runs code of a design's author that may loop, exit or ask for all memory.
+"""A bounded child process: runs schemas and world of a design's author, or reads the code of an image.
+
+Either may loop, exit or ask for all memory; the code of an image is never run.
 
 The child leads a process group of its own and is bounded in address space, processor time (limits that
 ``console/probe_child.py`` sets on itself before all else) and wall time. When it has ended, or its time is over, its
@@ -28,15 +30,17 @@ REPORT_BYTES_MAX = 65_536
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a child says of the code it ran. ``kind`` is ``ok``, or names what is wrong.
+    """What a child says of the code it ran or read. ``kind`` is ``ok``, or names what is wrong.
 
-    ``file`` is relative to the image; ``line`` counts from 1 and is 0 where there is none.
+    ``file`` is relative to the image; ``line`` counts from 1 and is 0 where there is none. ``untold`` has clauses on
+    what cannot be told by reading.
     """
 
     kind: str
     said: str = ""
     file: str = ""
     line: int = 0
+    untold: tuple[str, ...] = ()
 
 
 class Ended(NamedTuple):

@@ -56,54 +56,74 @@ def _crosses(design: Design, source: Port, sink: Port) -> bool:
     return is_networked or sink.from_networked
 
 
-def page(
-    design: Design,
-    findings: Sequence[Finding],
-    images: Sequence[ImageCheck],
-    width: int,
-    *,
-    is_ascii: bool = False,
-) -> Group:
-    """Picture first, then rules and images, then what is wrong and what to do."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found of a design. ``world_problem`` is a sentence, empty when the world can be made."""
+
+    findings: Sequence[Finding] = ()
+    images: Sequence[ImageCheck] = ()
+    world_problem: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found that keeps the design from running. What cannot be told is no such thing."""
+        return not self.findings and not self.world_problem and not any(image.fails for image in self.images)
+
+
+def page(design: Design, checked: Checked, width: int, *, is_ascii: bool = False) -> Group:
+    """Picture first, then rules, images and world, then what is wrong and what to do."""
     return Group(
         *_picture(design, width, is_ascii=is_ascii),
         Text(),
         Line("the rules", align="left", style="dim"),
-        rules_table(findings),
+        rules_table(checked.findings),
         Text(),
-        Line("the images", align="left", style="dim"),
-        images_table(images),
-        *_findings(findings),
+        Line("the images, which are read and not run, and the world", align="left", style="dim"),
+        code_table(design, checked),
+        *_findings(checked.findings),
         Text(),
-        closing(design, findings, images),
+        closing(design, checked),
     )
 
 
-def closing(design: Design, findings: Sequence[Finding], images: Sequence[ImageCheck] = ()) -> Text:
-    """One line: does it keep the rules, and can its images be run?"""
+def closing(design: Design, checked: Checked) -> Text:
+    """One line: does it keep the rules, can its images be run, and can its world be made?"""
+    findings, images = checked.findings, checked.images
     broken = len({finding.rule for finding in findings})
-    unfit = sum(not image.passes for image in images)
+    unfit, untold = sum(image.fails for image in images), sum(bool(image.untold) for image in images)
     kept = f"keeps all {len(RULES)} rules"
     if findings:
-        kept = f"breaks {broken} of {len(RULES)} rules, in {len(findings)} place(s)"
-    if unfit:
-        kept += f"{' and' if findings else ', but'} {unfit} of {len(images)} images cannot be run"
-    return Text(f"{design.name} {kept}", style="bold red" if findings or unfit else "bold green")
+        places = "1 place" if len(findings) == 1 else f"{len(findings)} places"
+        kept = f"breaks {broken} of {len(RULES)} rules, in {places}"
+    wrong = [f"{unfit} of {len(images)} images cannot be run"] if unfit else []
+    wrong += ["its world cannot be made"] if checked.world_problem else []
+    if wrong:
+        kept += f"{' and' if findings else ', but'} {' and '.join(wrong)}"
+    if untold:
+        kept += f"; whether {untold} of {len(images)} images can be run cannot be told by reading"
+    style = "bold red" if not checked.is_sound else "bold yellow" if untold else "bold green"
+    return Text(f"{design.name} {kept}", style=style)
 
 
-def images_table(images: Sequence[ImageCheck]) -> Table:
-    """Every partition's code with pass or fail; where it fails, what is wrong, where, and what to do."""
+def code_table(design: Design, checked: Checked) -> Table:
+    """Every partition's code and the world with pass, ? or fail; where it fails, what is wrong and what to do."""
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column("verdict", no_wrap=True)
     table.add_column("image")
-    for image in images:
-        verdict = Text("pass", style="green") if image.passes else Text("FAIL", style="bold red")
+    for image in checked.images:
+        verdict = Text("FAIL", style="bold red") if image.fails else Text("?", style="bold yellow")
+        if image.passes:
+            verdict = Text("pass", style="green")
         text = Text(f"{image.partition}  ", style="bold").append(image.entry, "default")
         if image.passes:
             text.append(f", {image.files} file{'s' if image.files != 1 else ''}", "default")
         else:
             text.append(f"  {image.sentence}", "default")
         table.add_row(verdict, text)
+    problem = checked.world_problem
+    world = Text("world  ", style="bold").append(design.world.entry, "default")
+    world.append(f"  {problem}" if problem else "", "default")
+    table.add_row(Text("FAIL", style="bold red") if problem else Text("pass", style="green"), world)
     return table
 
 

@@ -1,6 +1,7 @@
-"""Looks at the code of a design before it runs: its schemas, and the image of each partition.
+"""Looks at the image of each partition before it runs: would the device find the class that the design names?
 
-That code is not believed, so it runs in bounded children (``console.bounded``), never in the tools themselves.
+That code is not believed, so none of it is run: it is read (``console.image_reader``), in bounded children, because
+source may be made to cost a reader all its time and memory.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.bounded import Child, Ended, Report
+from console.bounded import Child, Report
 from monitor import images
-from monitor.design import Design, DesignError, Partition
+from monitor.design import Design, Partition
 
 #: What every partition is given without asking: the channel and the codec rest on them.
 GIVEN_PACKAGES = ("msgspec", "zmq")
 #: How many children run at a time; each has its time for itself and a few others.
 _CHILDREN_MAX = 4
-_PROGRAM = "console/probe_child.py"
-_MODULE = "console.probe_child"
+_PROGRAM = ("-s", "-m", "console.probe_child")
 #: Rooms of ours that exist beside the design but not behind the walls.
 _NOT_INSIDE = frozenset(
     ("monitor", "sandbox", "boot", "world", "faults", "evidence", "console", "benchmarks")
@@ -32,7 +32,7 @@ _NOT_INSIDE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
-    """What was found of one partition's image. ``problem`` is empty when its entry resolves.
+    """What was found of one partition's image: a problem, or what cannot be told by reading, or neither.
 
     ``file`` is relative to the image and may be empty; ``line`` counts from 1, 0 where there is none.
     """
@@ -44,46 +44,29 @@ class ImageCheck:
     remedy: str = ""
     file: str = ""
     line: int = 0
+    untold: tuple[str, ...] = ()
+
+    @property
+    def fails(self) -> bool:
+        """Whether something would certainly keep it from running."""
+        return bool(self.problem)
 
     @property
     def passes(self) -> bool:
         """Whether the runner would find the class that the design names."""
-        return not self.problem
+        return not self.problem and not self.untold
 
     @property
     def sentence(self) -> str:
-        """Where, what and what to do."""
+        """Where, what and what to do; or what cannot be told; or nothing."""
+        if self.untold and not self.problem:
+            return f"cannot be told by reading: {'; '.join(self.untold)}"
         place = f"{self.file}, line {self.line}" if self.line else self.file
         return f"{place}: {self.problem}; {self.remedy}" if place else f"{self.problem}; {self.remedy}"
 
 
 class _Unfit(Exception):
     """An image that cannot even be tried: problem and remedy."""
-
-
-# --- the schemas ---
-
-
-def require_sound_schemas(design: Design, path: Path) -> None:
-    """Load the schemas of ``design``, read from ``path``, in a bounded child, if they are a file of its own.
-
-    Raises ``DesignError`` when they hang, end their process or cannot be used; returns at once for a module of
-    Bulkhead's own.
-    """
-    if not design.schemas.endswith(".py"):
-        return
-    with Child(("-s", "-m", _MODULE), "schemas", str(path.resolve())) as child:
-        ended = child.wait()
-    if ended.report is None:
-        raise DesignError(
-            f'device.toml: [device] schemas = "{design.schemas}": {ended.why_not}; every tool and the monitor load '
-            "that file, so let it define message types and do nothing else"
-        )
-    if ended.report.kind != "ok":
-        raise DesignError(ended.report.said)
-
-
-# --- the images ---
 
 
 def check_images(design: Design) -> tuple[ImageCheck, ...]:
@@ -103,8 +86,8 @@ def _check_some(design: Design, partitions: Sequence[Partition]) -> list[ImageCh
         for partition in partitions:
             folder = Path(scratch) / partition.name
             try:
+                packages = _installed(partition)
                 files = _lay_out(design, partition, folder)
-                sites = _sites(partition)
             except _Unfit as unfit:
                 started.append((partition, 0, unfit))
                 continue
@@ -112,9 +95,9 @@ def _check_some(design: Design, partitions: Sequence[Partition]) -> list[ImageCh
                 str(folder),
                 images.schemas_module(design.schemas),
                 partition.entry,
-                json.dumps(sites),
+                json.dumps(packages),
             )
-            child = children.enter_context(Child(("-I", "-S"), _PROGRAM, "image", *arguments))
+            child = children.enter_context(Child(_PROGRAM, "image", *arguments))
             started.append((partition, files, child))
         return [_judged(*one) for one in started]
 
@@ -134,18 +117,23 @@ def _lay_out(design: Design, partition: Partition, folder: Path) -> int:
     return sum(name.startswith("app/") for name in packed.files)
 
 
-def _sites(partition: Partition) -> dict[str, str]:
-    """The folder in which each package that the partition may import stands."""
-    found: dict[str, str] = {}
-    for name in (*GIVEN_PACKAGES, *partition.packages):
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
+def _installed(partition: Partition) -> list[str]:
+    """The packages that the partition may import. Looked for by their top-level name, which runs nothing of them."""
+    names = [*GIVEN_PACKAGES, *partition.packages]
+    for name in names:
+        if not _is_installed(name):
             raise _Unfit(
                 f"packages names {name}, which is not installed", "install it, or take it out of device.toml"
             )
-        origin = Path(spec.origin)
-        found[name] = str(origin.parent.parent if spec.submodule_search_locations else origin.parent)
-    return found
+    return names
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ValueError, ImportError):  # a module that was never found anywhere, such as __main__
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def _judged(partition: Partition, files: int, tried: Child | _Unfit) -> ImageCheck:
@@ -153,32 +141,34 @@ def _judged(partition: Partition, files: int, tried: Child | _Unfit) -> ImageChe
         problem, remedy = tried.args
         return ImageCheck(partition.name, partition.entry, files, problem, remedy)
     ended = tried.wait()
-    if ended.report is not None and ended.report.kind == "ok":
-        return ImageCheck(partition.name, partition.entry, files)
-    report = ended.report or Report("ended")
-    problem, remedy = _told(partition, ended, report)
+    report = ended.report or Report("untold", untold=(f"its code: {ended.why_not}",))
+    if report.kind in ("ok", "untold"):
+        return ImageCheck(partition.name, partition.entry, files, untold=report.untold)
+    problem, remedy = _told(partition, report)
     return ImageCheck(partition.name, partition.entry, files, problem, remedy, report.file, report.line)
 
 
-def _told(partition: Partition, ended: Ended, report: Report) -> tuple[str, str]:
+def _told(partition: Partition, report: Report) -> tuple[str, str]:
     """Problem and remedy."""
     module, _, name = partition.entry.partition(":")
     match report.kind:
-        case "ended":
-            return (
-                f"importing {module}: {ended.why_not}",
-                "do lasting work in window, not when it is imported",
-            )
         case "syntax":
             return report.said, "mend it there"
-        case "raised":
-            return f"importing {module} raised {report.said}", "mend it there"
         case "import":
             return f"there is no module {report.said} behind the walls", _import_remedy(
                 partition, report.said
             )
         case "before":
-            return f"what the image is given cannot be imported: {report.said}", "correct packages or schemas"
+            return (
+                f"the schemas need what is not behind the walls: {report.said}",
+                "let them import the standard library, msgspec and ipc_schemas only",
+            )
+        case "name":
+            source, missing, *known = report.said.split()
+            return (
+                f"{source} has no {missing}",
+                f"write it there, or correct the name{_nearest(missing, known)}",
+            )
         case "shadowed":
             return f"{module} is a module of the interpreter's or of a package", "rename the image's own"
         case "missing":
@@ -206,7 +196,7 @@ def _import_remedy(partition: Partition, missing: str) -> str:
     hint = _nearest(top, modules)
     if hint or top != missing:
         return f"write it, or correct the name{hint}"
-    if importlib.util.find_spec(top) is not None:
+    if _is_installed(top):
         return f'write "{top}" into packages of [partition.{partition.name}]'
     return f'write it into the image, or install it and write "{top}" into packages'
 

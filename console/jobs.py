@@ -14,6 +14,7 @@ from console import (
     VERSION,
     as_json,
     catalogue_page,
+    design_code,
     design_page,
     failures,
     figures,
@@ -36,8 +37,11 @@ from faults.attack import ATTACKED, Injection
 from monitor import journal, rules
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas
+from monitor.schedule import ClockRefused, parse_clock
+from monitor.schedule import plan as timetable
 from sandbox import walls
-from world.bench import Plan, load_world
+from world.bench import Plan
+from world.making import load_world
 
 #: What one run by itself is called.
 SINGLE_RUN = "run"
@@ -69,23 +73,32 @@ def attackable(given: Mapping[str, Any]) -> Design:
 
     Raises ``Refused`` and ``DesignError``.
     """
-    design = sound_design(given["design"])
+    design = sound_design(given["design"], given["seed"], given["patient"])
     if all(partition.name != ATTACKED for partition in design.partitions):
         raise Refused(
             f"{design.name} has no partition called {ATTACKED}, which is what the attacks take over; "
             "the verbs check and run take any design"
         )
-    if not hasattr(load_world(design, given["seed"], given["patient"]), "truth"):
-        raise Refused(
-            f"the world of {design.name} tells no true glucose, so harm cannot be graded; use the verb run"
-        )
+    _require_truth(design, given, "use the verb run without --attack")
     return design
 
 
-def sound_design(folder: Path) -> Design:
-    """The design, if it keeps the rules. Raises ``DesignError`` and ``Refused``."""
+def gradable(given: Mapping[str, Any]) -> Design:
+    """The design, if harm can be graded in its world. Raises ``Refused`` and ``DesignError``."""
+    design = sound_design(given["design"], given["seed"], given["patient"])
+    _require_truth(design, given, "leave out --twin")
+    return design
+
+
+def _require_truth(design: Design, given: Mapping[str, Any], remedy: str) -> None:
+    if not hasattr(load_world(design, given["seed"], given["patient"]), "truth"):
+        raise Refused(f"the world of {design.name} tells no true glucose, so harm cannot be graded; {remedy}")
+
+
+def sound_design(folder: Path, seed: int = 1, patient: int = 0) -> Design:
+    """The design, if it keeps the rules and its world can be made. Raises ``DesignError`` and ``Refused``."""
     design = load_design(folder, walls.ALL)
-    image_probe.require_sound_schemas(design, folder)
+    design_code.require_sound_schemas(design, folder)
     findings = rules.check(design, load_schemas(design))
     if findings:
         first = findings[0]
@@ -93,6 +106,7 @@ def sound_design(folder: Path) -> Design:
             f"{design.name} breaks {counted(len(findings), 'rule')}, first {first.rule}: {first.message}; "
             f"{first.remedy} (the verb check shows all)"
         )
+    design_code.require_sound_world(design, folder, seed, patient)
     return design
 
 
@@ -126,7 +140,7 @@ def opening(design: Design, stamps: Sequence[passport_page.Stamp]) -> Group:
     """Before anything is switched on: the design is sound, and this is what the host enforces."""
     name = Text(f"Bulkhead {VERSION}  ", style="bold")
     return Group(
-        name.append_text(design_page.closing(design, ())),
+        name.append_text(design_page.closing(design, design_page.Checked())),
         passport_page.summary(stamps),
         Text(),
     )
@@ -145,9 +159,24 @@ def attack(output: Output, given: Mapping[str, Any]) -> int:
     return tell(output, given, design, frames, schedule, "attack")
 
 
+def _to_run(given: Mapping[str, Any]) -> Design:
+    """The design, if what is asked for can be done with it. Raises ``DesignError`` and ``Refused``."""
+    if given["attack"]:
+        design = attackable(given)
+    elif given["twin"]:
+        design = gradable(given)
+    else:
+        design = sound_design(given["design"], given["seed"], given["patient"])
+    try:
+        timetable(design, parse_clock(given["clock"]))
+    except ClockRefused as error:  # the monitor would say so too, but after the first lines of the run
+        raise Refused(str(error)) from None
+    return design
+
+
 def run(output: Output, given: Mapping[str, Any]) -> int:
     """One run, attacked or not; with ``twin`` a second one, calm, against which harm is graded."""
-    design = attackable(given) if given["attack"] or given["twin"] else sound_design(given["design"])
+    design = _to_run(given)
     frames = frames_of(design, given["days"])
     schedule = schedule_of(given["attack"], design, frames)
     keep = kept_in(given["keep"], (SINGLE_RUN,))
@@ -208,16 +237,17 @@ def _title(plan: Plan, schedule: Sequence[Injection]) -> str:
 
 
 def check(output: Output, given: Mapping[str, Any]) -> int:
-    """The design's rules and the code of its partitions, each with pass or fail."""
+    """The design's rules, its world and the code of its partitions, each with pass or fail."""
     design = load_design(given["design"], walls.ALL)
-    image_probe.require_sound_schemas(design, given["design"])
+    design_code.require_sound_schemas(design, given["design"])
     findings = rules.check(design, load_schemas(design))
+    world_problem = design_code.problem_of_world(design, given["design"], given["seed"])
     images = image_probe.check_images(design)
-    is_sound = not findings and all(image.passes for image in images)
-    status = failures.HELD if is_sound else failures.NOT_HELD
-    output.show(design_page.page(design, findings, images, output.page_width, is_ascii=output.is_ascii))
-    output.verdict(design_page.closing(design, findings, images))
-    output.write_json(as_json.check(design, findings, images, status))
+    checked = design_page.Checked(findings, images, world_problem)
+    status = failures.HELD if checked.is_sound else failures.NOT_HELD
+    output.show(design_page.page(design, checked, output.page_width, is_ascii=output.is_ascii))
+    output.verdict(design_page.closing(design, checked))
+    output.write_json(as_json.check(design, checked, status))
     return status
 
 

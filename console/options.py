@@ -16,6 +16,7 @@ from console.failures import Refused
 from faults import catalogue
 from faults.attack import Injection
 from monitor.design import Design
+from monitor.schedule import ClockRefused, parse_clock
 from sandbox import walls
 
 DEFAULT_DESIGN = Path(__file__).resolve().parent.parent / "designs" / "insulin_pump"
@@ -40,9 +41,45 @@ class Walls(click.ParamType[frozenset[str]]):
         if isinstance(value, frozenset):
             return value
         try:
-            return walls.parse_without(value)
+            named = walls.parse_without(value)
         except walls.UnknownWall as error:
             self.fail(str(error), param, ctx)
+        if not named:
+            self.fail(f"{value!r} names no wall: name one, several with commas between, or all", param, ctx)
+        return named
+
+
+class Clock(click.ParamType[str]):
+    """``virtual``, ``real`` or ``60x``."""
+
+    name = "clock"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, if there is such a clock; whether it fits the design is seen when that is read."""
+        try:
+            parse_clock(value)
+        except ClockRefused as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class NamedPath(click.ParamType[Path]):
+    """A path that was given a name: an empty one would silently mean this folder."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        if not str(value):
+            self.fail("it is empty: name a file or a folder", param, ctx)
+        return Path(value)
+
+
+def not_empty(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """An option that is given has a value: an empty one would silently be the same as none."""
+    if value == "":
+        raise click.BadParameter("it is empty: give it a value, or leave the option out", context, option)
+    return value
 
 
 class Days(click.ParamType[float]):
@@ -88,11 +125,11 @@ class JsonFile:
         self._draft: Path | None = None
         if self.is_stdout:
             return
-        if self._path.is_dir():
-            raise Refused(f"--json {name}: this is a folder; name a file")
-        if self._path.exists() and not self._path.is_file():
-            return  # a device or a pipe: written directly
         try:
+            if self._path.is_dir():
+                raise Refused(f"--json {name}: this is a folder; name a file")
+            if self._path.exists() and not self._path.is_file():
+                return  # a device or a pipe: written directly
             handle, draft = tempfile.mkstemp(prefix=".bulkhead-", suffix=".json", dir=self._path.parent)
             os.close(handle)
         except OSError as error:
@@ -136,6 +173,7 @@ def common(function: F) -> F:
             "--json",
             "json_file",
             metavar="FILE",
+            callback=not_empty,
             help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
         ),
         click.option(
@@ -147,7 +185,7 @@ def common(function: F) -> F:
         ),
         click.option(
             "--design",
-            type=click.Path(path_type=Path),
+            type=NamedPath(),
             default=DEFAULT_DESIGN,
             metavar="FOLDER",
             help="The device: a folder with a device.toml.  [default: the insulin pump]",
@@ -160,9 +198,7 @@ def common(function: F) -> F:
 def patient(function: F) -> F:
     """``--patient``, ``--days``, ``--degraded`` and ``--keep``: what is run, and how far one insists."""
     for option in (
-        click.option(
-            "--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the journals there."
-        ),
+        click.option("--keep", type=NamedPath(), metavar="FOLDER", help="Keep the journals there."),
         click.option(
             "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
         ),
@@ -170,7 +206,9 @@ def patient(function: F) -> F:
             "--days",
             type=Days(),
             default=None,
-            help="How long, in simulated days.  [default: 1]",
+            metavar="DAYS",
+            help=f"How long, in simulated days, at most {DAYS_MAX:g}.  "
+            f"[default: 1, but no more than {FRAMES_BY_DEFAULT_MAX:,} frames]",
         ),
         click.option(
             "--patient",
@@ -200,6 +238,7 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
     frame_minutes = max(design.frame_ms // 60_000, 1)
     onset = catalogue.ONSET_FRAME * catalogue.FRAME_MINUTES // frame_minutes
     schedule: list[Injection] = []
+    _require_times(texts)
     for text in texts:
         one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
         if "@" not in text:  # one after another: two in one frame would spoil each other
@@ -216,6 +255,17 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
             )
         schedule.append(one)
     return catalogue.with_spans(schedule) if schedule else []
+
+
+def _require_times(texts: tuple[str, ...]) -> None:
+    """An attack that is named twice is two trials only where each has its time. Raises ``Refused``."""
+    ids = [text.partition("@")[0].strip().upper() for text in texts]
+    for name, text in zip(ids, texts, strict=True):
+        if ids.count(name) > 1 and "@" not in text:
+            raise Refused(
+                f"{name} is named {ids.count(name)} times: give each its time, as {name}@08:00 {name}@12:00, "
+                "or name it once"
+            )
 
 
 def kept_in(folder: Path | None, names: tuple[str, ...]) -> Path | None:

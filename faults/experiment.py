@@ -28,7 +28,8 @@ from monitor import journal
 from monitor.design import Design
 from monitor.loader import load_design
 from sandbox import walls
-from world.bench import Bench, Plan, Record, load_world, run_folder
+from world.bench import Bench, Plan, Record, run_folder
+from world.making import configs_of, load_world
 from world.nursery import Nursery
 
 #: What an attack may leave alive ends by itself this long after the run began.
@@ -212,7 +213,7 @@ def _with_implants(
 ) -> Plan:
     """Each taken-over partition gets its own share of the schedule."""
     overlays = dict(plan.overlays)
-    configs = load_world(design, plan.seed, plan.patient).configs()
+    configs = configs_of(design, load_world(design, plan.seed, plan.patient))
     attacks = attack_files.built(design.folder)
     inside = [one for one in catalogue.with_spans(schedule) if attacks[one.attack_id].inject is not None]
     for name in {one.partition for one in inside}:

@@ -15,7 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from ipc_schemas.bounds import unbounded_fields
+from monitor.channels import BATCH_BYTES_MAX
 from monitor.design import WORLD, Action, Channel, Design, Event, OnStale, Port, SafetyClass
+from monitor.encoded_size import encoded_bytes_max
+from monitor.toml_table import FILE_BYTES_MAX
 
 #: The label of a message that makes hardware act on a patient.
 THERAPY_COMMAND = "therapy_command"
@@ -146,24 +149,49 @@ def _why_not_narrow(view: View, sink: Port, path: PortPath) -> Iterator[tuple[st
         yield "the port does not declare from_networked = true", f"declare it in `to` at {sink.full_name}"
     if unbounded_fields(getattr(view.schemas, sink.message)):
         yield f"{sink.message} is not bounded", f"bound {sink.message} as every-field-bounded says"
-    messages = sink.messages_per_frame_max
-    for amount, most, what, remedy in (
-        (messages, NARROW_MESSAGES_MAX, "messages", "write messages_per_frame ="),
-        (messages * sink.bytes_max, NARROW_BYTES_MAX, "bytes", "let bytes times messages_per_frame be"),
-        (
-            sink.rejections_per_frame_max,
-            NARROW_REJECTIONS_MAX,
-            "rejections",
-            "write rejections_per_frame =",
-        ),
-    ):
-        if amount > most:
-            yield f"{amount} {what} per frame are more than {most}", f"{remedy} {most} or less"
+    messages, rejections = sink.messages_per_frame_max, sink.rejections_per_frame_max
+    size = messages * sink.bytes_max
+    if messages > NARROW_MESSAGES_MAX:
+        yield (
+            f"{messages} messages per frame are more than {NARROW_MESSAGES_MAX}",
+            f"write messages_per_frame = {NARROW_MESSAGES_MAX} or less",
+        )
+    if size > NARROW_BYTES_MAX:
+        yield f"{size} bytes per frame are more than {NARROW_BYTES_MAX}", _fewer_bytes(view, sink)
+    if rejections > NARROW_REJECTIONS_MAX:
+        yield (
+            f"{rejections} rejections per frame are more than {NARROW_REJECTIONS_MAX}",
+            f"write rejections_per_frame = {NARROW_REJECTIONS_MAX} or less",
+        )
     if any(THERAPY_COMMAND in view.ports[name].labels for name in path):
         yield (
             f"the path carries a message labelled {THERAPY_COMMAND}",
             f"send the {THERAPY_COMMAND} over a path of its own",
         )
+
+
+def _fewer_bytes(view: View, sink: Port) -> str:
+    """What to write so that the port is narrow and its largest message still fits."""
+    least = encoded_bytes_max(getattr(view.schemas, sink.message)) or 1
+    if least > NARROW_BYTES_MAX:
+        return f"tighten the bounds of {sink.message}, which takes up to {least} bytes, to {NARROW_BYTES_MAX} or less"
+    messages = min(sink.messages_per_frame_max, NARROW_MESSAGES_MAX)
+    if least * messages > NARROW_BYTES_MAX:
+        return f"write bytes = {least} and messages_per_frame = {NARROW_BYTES_MAX // least} or less"
+    return (
+        f"let bytes times messages_per_frame be {NARROW_BYTES_MAX} or less, "
+        f"with bytes = {least} or more, as {sink.message} needs"
+    )
+
+
+def bytes_most(view: View, port: Port) -> int:
+    """The largest ``bytes`` that an output port may declare, with as many messages as it has."""
+    ends = [sink for _, source, sink in view.joins() if source is port]
+    messages = max([port.messages_per_frame_max, *(sink.depth for sink in ends)])
+    most = min(BATCH_BYTES_MAX // messages, FILE_BYTES_MAX)
+    if any(sink.from_networked and view.is_class_c(sink.partition) for sink in ends):
+        return min(most, NARROW_BYTES_MAX // port.messages_per_frame_max)
+    return most
 
 
 def class_c_never_waits(view: View) -> Iterator[Flaw]:

@@ -174,10 +174,10 @@ def _read_design(root: Table, path: Path, source: bytes, known_walls: frozenset[
     schemas = device.text("schemas", _SCHEMAS, "ipc_schemas.<module> or a file in this folder", "schemas.py")
     labels = frozenset(device.names("labels", NAME, "names of a to z, 0 to 9 and _"))
     schemas_source = _read_schemas_source(device, path.parent, schemas)
-    world = _read_world(root.table("world", "[world]", KEYS["[world]"]), path.parent, labels)
+    world = _read_world(root.table("world", "[world]", KEYS["[world]"]), path.parent, labels, frame_ms)
     partitions = _read_partitions(root, path.parent, labels, known_walls)
     ports, channels = read_channels(root, frozenset(p.name for p in partitions), labels)
-    windows = _read_schedule(root, [p.name for p in partitions])
+    windows = _read_schedule(root, [p.name for p in partitions], frame_ms)
     return Design(
         name=name,
         folder=path.parent,
@@ -207,7 +207,7 @@ def _read_schemas_source(device: Table, folder: Path, schemas: str) -> bytes:
     return read_bounded(path)
 
 
-def _read_world(table: Table, folder: Path, labels: frozenset[str]) -> WorldSide:
+def _read_world(table: Table, folder: Path, labels: frozenset[str], frame_ms: int) -> WorldSide:
     entry = table.text(
         "entry",
         _WORLD_ENTRY,
@@ -219,7 +219,7 @@ def _read_world(table: Table, folder: Path, labels: frozenset[str]) -> WorldSide
         table.refuse(
             "entry", f"there is no file {plain(file)} in the design's folder; write it, or correct the name"
         )
-    budget_ms = table.whole("budget_ms", 1, DAY_MS, 5_000)
+    budget_ms = table.whole("budget_ms", 1, DAY_MS, min(5_000, frame_ms))
     cleared_for = labels_in(table, "cleared_for", labels)
     return WorldSide(entry=entry, folder=folder, budget_ms=budget_ms, cleared_for=cleared_for)
 
@@ -251,12 +251,13 @@ def _read_partition(
     table: Table, number: int, name: str, folder: Path, labels: frozenset[str], known_walls: frozenset[str]
 ) -> Partition:
     image = _read_image(table, folder)
+    is_networked = table.flag("networked")
     return Partition(
         number=number,
         name=name,
-        safety_class=table.choice("safety_class", SafetyClass, "C"),
+        safety_class=table.choice("safety_class", SafetyClass, "A" if is_networked else "C"),
         is_critical=table.flag("critical"),
-        is_networked=table.flag("networked"),
+        is_networked=is_networked,
         image=image,
         entry=_read_entry(table, image),
         packages=table.names("packages", _PACKAGE, "package names"),
@@ -323,14 +324,15 @@ def _read_health(table: Table) -> dict[Event, Action]:
     for key in table.all_keys():
         if key not in events:
             table.refuse(key, f"is not an event; the events are {', '.join(events)}{nearest(key, events)}")
-        rows[Event(key)] = table.choice(key, Action, "restart")
+        rows[Event(key)] = table.choice(key, Action, "note" if key == Event.STALE_INPUT else "restart")
     return rows
 
 
 # --- the schedule ---
 
 
-def _read_schedule(root: Table, partitions: list[str]) -> tuple[Window, ...]:
+def _read_schedule(root: Table, partitions: list[str], frame_ms: int) -> tuple[Window, ...]:
+    """The examples in what is refused are such that following them keeps windows apart and within the frame."""
     schedule = root.table("schedule", "[schedule]", KEYS["[schedule]"])
     example = 'windows = [{ partition = "therapy", offset_ms = 0, budget_ms = 1_000 }]'
     windows: list[Window] = []
@@ -346,8 +348,9 @@ def _read_schedule(root: Table, partitions: list[str]) -> tuple[Window, ...]:
             table.refuse(
                 "partition", "has a window already; a partition has one window a frame: remove this one"
             )
-        offset_ms = table.whole("offset_ms", 0, DAY_MS, 0)
-        windows.append(
-            Window(name, offset_ms=offset_ms, budget_ms=table.whole("budget_ms", 1, DAY_MS, 1_000))
-        )
+        taken_ms = max((window.offset_ms + window.budget_ms for window in windows), default=0)
+        offset_ms = table.whole("offset_ms", 0, DAY_MS, min(taken_ms, DAY_MS))
+        left_ms = max(frame_ms - offset_ms, 1)
+        budget_ms = table.whole("budget_ms", 1, DAY_MS, min(1_000, left_ms))
+        windows.append(Window(name, offset_ms=offset_ms, budget_ms=budget_ms))
     return tuple(windows)

@@ -103,11 +103,14 @@ def _message_fits_port(view: View) -> Iterator[Flaw]:
     for port, message_type in view.message_types():
         largest = encoded_bytes_max(message_type)
         if largest is not None and largest > port.bytes_max:
+            most = flows.bytes_most(view, port)
             yield Flaw(
                 port.full_name,
                 f"a {port.message} can take {largest} bytes, the port allows {port.bytes_max}",
                 (port.full_name,),
-                f"write bytes = {largest} or more, or tighten the type's bounds",
+                f"write bytes = {largest} or more, or tighten the type's bounds"
+                if largest <= most
+                else f"tighten the type's bounds to {most} bytes or less, which is all that this port may have",
             )
 
 
@@ -148,19 +151,24 @@ def _every_event_has_a_row(view: View) -> Iterator[Flaw]:
                     partition.name,
                     f"{event} can happen to {partition.name} ({DETECTORS[event]}), but has no row",
                     (),
-                    f'write for example {event} = "restart" in [partition.{partition.name}.health]',
+                    # A stale input is no death, and of class C nobody's silence may end a life.
+                    f'write for example {event} = "{"note" if event is Event.STALE_INPUT else "restart"}" '
+                    f"in [partition.{partition.name}.health]",
                 )
 
 
 def _every_row_can_fire(view: View) -> Iterator[Flaw]:
     for partition in view.design.partitions:
-        for event in partition.health:
+        for event, row in partition.health.items():
             if event not in events_of(view.design, partition):
+                is_bare = view.is_class_c(partition.name) and row in REMEDIES
+                noted = f' and write {event} = "note"' if is_bare else ""
                 yield Flaw(
                     partition.name,
                     f"{event} cannot happen to {partition.name}: none of its inputs has a freshness limit",
                     (),
-                    f"remove {event} from [partition.{partition.name}.health], or set freshness_frames on an input",
+                    f"remove {event} from [partition.{partition.name}.health], or set freshness_frames "
+                    f"on an input{noted}",
                 )
 
 

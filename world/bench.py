@@ -6,8 +6,6 @@ power-on order and the monitor's notes, and the world's gate. If the monitor die
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import shutil
 import socket
@@ -26,10 +24,10 @@ import zmq
 
 from ipc_schemas import codec, links, wire
 from ipc_schemas.window import Ports, Window
-from monitor.design import Design, DesignError
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world import leftovers
+from world.making import configs_of, load_world
 from world.nursery import Nursery
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -95,28 +93,6 @@ class Record:
     def of_kind(self, kind: str) -> list[links.Note]:
         """The notes of one kind, in order."""
         return [note for note in self.notes if note.kind == kind]
-
-
-def load_world(design: Design, seed: int, patient: int) -> Any:
-    """Make the design's world. Raises ``DesignError``."""
-    source, _, name = design.world.entry.partition(":")
-    try:
-        if source.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(
-                f"bulkhead_world_{design.name}", design.folder / source
-            )
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(source)
-        return getattr(module, name)(seed=seed, patient=patient)
-    except Exception as error:
-        raise DesignError(
-            f"device.toml: [world] entry = {design.world.entry!r}: {type(error).__name__}: {error}"
-        ) from None
 
 
 class MonitorProcess(Protocol):
@@ -209,7 +185,7 @@ class Bench:
             clock=plan.clock,
             without=tuple(sorted(plan.without)),
             overlays=plan.overlays,
-            configs=world.configs(),
+            configs=configs_of(design, world),
             accept_degraded=plan.accept_degraded,
         )
         self._send(order)

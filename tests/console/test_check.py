@@ -1,7 +1,8 @@
-"""``check`` looks at the code of a design, in processes that cannot hang or end the tools, and says what it found."""
+"""``check`` reads partition code and runs none of it, makes the world, and says in a sentence what is wrong."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from console import bounded, design_page, image_probe, jobs
+from console import bounded, design_code, design_page, image_probe, jobs
 from console.image_probe import ImageCheck
 from console.options import DEFAULT_DESIGN
 from monitor.design import Design, DesignError
@@ -91,13 +92,23 @@ def test_the_images_of_the_designs_that_come_with_bulkhead_pass(design: Path) ->
                 "import the design's message types from design_schemas"
             ),
         ),
-        ("import os.pth\n" + FINE, "main.py, line 1: there is no module os.pth behind the walls; write it,"),
-        ("from json import nothing\n" + FINE, "main.py, line 1: importing main raised ImportError: cannot"),
-        ("\n\n1 / 0\n", "main.py, line 3: importing main raised ZeroDivisionError: division by zero; mend"),
-        ("raise SystemExit(3)", "main.py, line 1: importing main raised SystemExit: 3; mend it there"),
-        ("a = bytearray(10**10)", "main.py, line 1: importing main raised MemoryError; mend it there"),
-        ("import os\nos._exit(0)", "importing main: it ended the process that ran it (exit status 0); do "),
-        ("import os\nos.abort()", "importing main: it was ended by signal SIGABRT; do lasting work in wind"),
+        (
+            "import concurrent.future\n" + FINE,
+            "main.py, line 1: there is no module concurrent.future behind the walls; write it,",
+        ),
+        (
+            FINE.replace("import Partition", "import Partitoin"),
+            (
+                "main.py, line 1: partitions.sdk has no Partitoin; write it there, or correct the name; "
+                "did you mean Partition?"
+            ),
+        ),
+        ("from . import near\n" + FINE, "main.py, line 1: there is no module . behind the walls; write it"),
+        ("class Heater(int):\n    def window(self, window): ...\n", "main.py, line 1: Heater is not a parti"),
+        ("def Heater(setup): ...\n", "main.py: Heater is not a partition; write class Heater(Partition)"),
+        ("import json as Heater\n", "main.py: Heater is not a partition; write class Heater(Partition)"),
+        ("x = " + "(" * 5_000 + ")" * 5_000, "main.py, line 1: too many nested parentheses; mend it there"),
+        ("# coding: nonsense\n", "main.py: "),
         ("Heater = 3\n", "main.py: Heater is not a partition; write class Heater(Partition), with from "),
         ("\nclass Heater: ...\n", "main.py, line 2: Heater is not a partition; write class Heater(Parti"),
         (
@@ -144,10 +155,150 @@ def test_a_declared_package_is_found_and_one_that_is_not_installed_is_named(fold
     assert heater(folder).problem == "packages names no_such_package, which is not installed"
 
 
-def test_an_image_that_never_finishes_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+EVIL = """
+import os, socket
+open({told!r}, "w").write("it ran")
+if os.fork() == 0:
+    os.setsid()
+    open({told!r}, "w").write("and lives on")
+    os._exit(0)
+for descriptor in range(3, 64):
+    try:
+        os.write(descriptor, b'{{"kind": "ok"}}')
+    except OSError:
+        continue
+os._exit(0)
+"""
+
+
+def test_partition_code_is_never_run_and_forges_no_report(folder: Path, tmp_path: Path) -> None:
+    told, image = tmp_path / "told", folder / "images" / "heater"
+    evil = EVIL.format(told=str(told))
+    (image / "main.py").write_text(evil)
+    for name in ("sitecustomize.py", "encodings.py", "json.py", "conftest.py"):
+        (image / name).write_text(evil)
+    (image / "start.pth").write_text(f"import os; open({str(told)!r}, 'w')")
+    done = commands.run("check", "--design", str(folder))
+    assert done.returncode == 1
+    assert "FAIL  heater  main:Heater  main.py: it has no class Heater" in done.stdout
+    (image / "main.py").write_text(FINE + evil)
+    assert heater(folder).passes
+    assert not told.exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from helper import Heater\n",
+        "from helper import Base as Heater\n",
+        "from helper import *\n",
+        "import helper\nclass Heater(helper.Base): ...\n",
+        "from helper import Base\nclass Heater(Base): ...\n",
+        "from helper import Base\nHeater = Base\n",
+        "from deep.inner import Heater\n",
+        "import partitions.sdk\nclass Heater(partitions.sdk.Partition):\n    def window(self, w): ...\n",
+        "from partitions import sdk\nclass Heater(sdk.Partition):\n    def window(self, w): ...\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nowhere\n" + FINE,
+        "import os.path, xml.etree.ElementTree\nfrom ipc_schemas import codec\nimport zmq.backend\n" + FINE,
+        "from abc import ABCMeta\n" + FINE.replace("(Partition)", "(Partition, metaclass=ABCMeta)"),
+        "1 / 0\n" + FINE,
+    ],
+)
+def test_a_partition_is_found_wherever_reading_can_follow_its_name(folder: Path, source: str) -> None:
+    image = folder / "images" / "heater"
+    (image / "deep").mkdir()
+    (image / "deep" / "__init__.py").touch()
+    (image / "deep" / "near.py").write_text("x = 1\n")
+    (image / "deep" / "inner.py").write_text("from .near import x\nfrom . import near\n" + FINE)
+    (image / "helper.py").write_text(FINE + "class Base(Heater): ...\n")
+    (image / "main.py").write_text(source)
+    found = heater(folder)
+    assert (found.sentence, found.passes) == ("; ", True)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "try:\n    import nowhere\nexcept ImportError:\n    nowhere = None\n" + FINE,
+            "whether nowhere, which is not there when the partition starts, is ever imported (main.py, line 2)",
+        ),
+        (FINE + "def later():\n    import nowhere\n", "is ever imported (main.py, line 5)"),
+        ("import os.pth\n" + FINE, "whether there is a module os.pth (main.py, line 1)"),
+        ("import sys\nsys.path.append('x')\nimport nowhere\n" + FINE, "is ever imported (main.py, line 3)"),
+        ("import vendored\n" + FINE, "whether vendored, which is not there when the partition starts"),
+        (
+            FINE.replace("class", "@wrapped\nclass"),
+            "whether Heater is a partition: what it derives from is made when it runs; whether Heater has",
+        ),
+        ("Heater = type('Heater', (), {})\n", "what Heater is: main.py, line 1, computes it"),
+        ("if True:\n    class Heater: ...\n", "what Heater is: main.py, line 2, binds it only if it runs"),
+        ("globals()['Heater'] = 3\n", "what Heater is: main.py makes names when it runs"),
+        (
+            "from msgspec import Struct as Heater\n",
+            "what Heater is: it comes from msgspec: a declared package",
+        ),
+        (HEAD + "class Heater(Partition): ...\nHeater.window = print\n", "whether Heater has a window"),
+        (
+            "import fast\n" + "from fast import Heater\n",
+            "what Heater is: it comes from fast: it is there, but",
+        ),
+    ],
+)
+def test_what_reading_cannot_tell_is_said_so_and_neither_passes_nor_fails(
+    folder: Path, source: str, words: str
+) -> None:
+    image = folder / "images" / "heater"
+    (image / "extra").mkdir()
+    (image / "extra" / "vendored.py").touch()
+    (image / "fast.so").touch()
+    (image / "main.py").write_text(source)
+    found = heater(folder)
+    assert (found.passes, found.fails) == (False, False)
+    assert found.sentence.startswith("cannot be told by reading: ")
+    assert words in found.sentence
+
+
+def test_what_reading_cannot_tell_leaves_the_status_0_and_null_in_json(folder: Path, tmp_path: Path) -> None:
+    (folder / "images" / "heater" / "main.py").write_text("Heater = make()\n")
+    done = commands.run("check", "--design", str(folder), "--json", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?     heater  main:Heater  cannot be told by reading: what Heater is" in done.stdout
+    assert done.stdout.rstrip().endswith(
+        "keeps all 19 rules; whether 1 of 2 images can be run cannot be told by reading"
+    )
+    first, second = json.loads((tmp_path / "out").read_text())["images"]
+    assert (first["passes"], second["passes"], len(first["untold"])) == (None, True, 1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if a: pass\n" + "elif a: pass\n" * 3_000,
+        "x = " + "+".join(["a"] * 20_000),
+        "x = " + "-" * 20_000 + "a",
+        "".join(f"a{n + 1} = a{n}\n" for n in range(3_000)) + "Heater = a3000\n",
+        "from main import *\n",
+        "class A(B, C): ...\nclass B(C, A): ...\nclass C(A, B): ...\nclass Heater(A, B): ...\n",
+        "a\n" * 1_000_000,
+    ],
+)
+def test_code_made_to_wear_a_reader_out_is_told_in_a_sentence(
+    folder: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bounded, "TIME_S", 2)
-    (folder / "images" / "heater" / "main.py").write_text("import time\ntime.sleep(1_000)\n")
-    assert heater(folder).problem == "importing main: it did not finish within 2 s"
+    (folder / "images" / "heater" / "main.py").write_text(source)
+    found = heater(folder)
+    assert not found.passes
+    assert len(found.sentence) < 400
+
+
+def test_schemas_that_need_what_is_not_behind_the_walls_fail_the_image(folder: Path) -> None:
+    edit(folder / "schemas.py", "import enum\n", "import enum\nimport click\n")
+    for found in image_probe.check_images(load_design(folder, walls.ALL)):
+        assert found.problem == (
+            "the schemas need what is not behind the walls: design_schemas.py, line 6, imports click"
+        )
 
 
 def test_an_image_that_fails_makes_check_fail(folder: Path) -> None:
@@ -157,6 +308,97 @@ def test_an_image_that_fails_makes_check_fail(folder: Path) -> None:
     assert "FAIL  heater  main:Heater  main.py, line 1: invalid syntax; mend it there" in done.stdout
     assert "pass  telemetry  main:Telemetry, 1 file" in done.stdout
     assert done.stdout.rstrip().endswith("keeps all 19 rules, but 1 of 2 images cannot be run")
+
+
+# --- the world ---
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "class IncubatorWorld:",
+            "class Incubator:",
+            "world.py has no class IncubatorWorld; write it, or correct entry",
+        ),
+        (
+            "self, seed: int, patient: int = 0)",
+            "self, patient: int = 0)",
+            (
+                "IncubatorWorld cannot be made as IncubatorWorld(seed=..., patient=...) (got an unexpected keyword "
+                "argument 'seed'); write def __init__(self, seed: int, patient: int = 0) -> None"
+            ),
+        ),
+        (
+            "self.skin_c = 35.2",
+            "1 / 0",
+            "making IncubatorWorld(seed=1, patient=0) raised ZeroDivisionError in",
+        ),
+        (
+            "import random\n",
+            "import randum\n",
+            "loading world.py raised ModuleNotFoundError in line 9 (No mod",
+        ),
+        ("import random\n", "import (\n", "loading world.py raised SyntaxError in line 9"),
+        (
+            "import random\n",
+            "raise SystemExit(0)\n",
+            "loading world.py raised SystemExit in line 9 (0); mend",
+        ),
+        (
+            "def orphaned(",
+            "def orphans(",
+            "IncubatorWorld has no orphaned; write def orphaned(self, frames: int)",
+        ),
+        (
+            '{"prescription":',
+            '{"order":',
+            (
+                'partition heater names config = "prescription", which IncubatorWorld.configs() does not give '
+                "(it gives order); add it there, or correct the name"
+            ),
+        ),
+        (
+            "codec.encode(Prescr",
+            "str(Prescr",
+            "IncubatorWorld.configs() gives no dict of names and bytes; return",
+        ),
+        (
+            "codec.encode(Prescr",
+            "codec.encode(None, Prescr",
+            "IncubatorWorld.configs() raised TypeError in line 4",
+        ),
+        (
+            "import random\n",
+            "import os; os._exit(0)\n",
+            "it ended the process that ran it (exit status 0); the",
+        ),
+        ("import random\n", "while True: ...\n", "it did not finish within 2 s; the tools make the world"),
+    ],
+)
+def test_a_world_that_cannot_be_made_is_told_in_one_sentence(
+    folder: Path, old: str, new: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "TIME_S", 2)
+    edit(folder / "world.py", old, new)
+    problem = design_code.problem_of_world(load_design(folder, walls.ALL), folder)
+    assert problem.startswith(f'device.toml: [world] entry = "world.py:IncubatorWorld": {words}')
+    assert "\n" not in problem
+    with pytest.raises(DesignError) as caught:
+        jobs.sound_design(folder)
+    assert str(caught.value) == problem
+
+
+def test_a_world_that_cannot_be_made_makes_check_fail_and_run_refuse(folder: Path, tmp_path: Path) -> None:
+    edit(folder / "world.py", "class IncubatorWorld:", "class Incubator:")
+    done = commands.run("check", "--design", str(folder), "--json", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "FAIL  world  world.py:IncubatorWorld  device.toml: [world] entry" in done.stdout
+    assert done.stdout.rstrip().endswith("keeps all 19 rules, but its world cannot be made")
+    world = json.loads((tmp_path / "out").read_text())["world"]
+    assert (world["passes"], world["entry"]) == (False, "world.py:IncubatorWorld")
+    ran = commands.run("run", "--design", str(folder))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"run_device: {world['problem']}\n")
 
 
 # --- schemas that hang or end whoever loads them ---
@@ -187,7 +429,7 @@ def test_schemas_that_hang_exit_or_ask_for_all_memory_are_refused_in_one_sentenc
     monkeypatch.setattr(bounded, "TIME_S", 2)
     design = with_schemas(folder, source)
     with pytest.raises(DesignError) as caught:
-        image_probe.require_sound_schemas(design, folder)
+        design_code.require_sound_schemas(design, folder)
     assert str(caught.value).startswith('device.toml: [device] schemas = "schemas.py": ')
     assert words in str(caught.value)
 
@@ -214,7 +456,7 @@ def test_nothing_that_schemas_started_lives_on(folder: Path) -> None:
         folder,
         f"import subprocess; open({str(told)!r}, 'w').write(str(subprocess.Popen(['sleep', '99']).pid))",
     )
-    image_probe.require_sound_schemas(design, folder)
+    design_code.require_sound_schemas(design, folder)
     pid = int(told.read_text())
     until_s = time.monotonic() + 2.0
     while commands.started(pid) and time.monotonic() < until_s:
@@ -226,7 +468,7 @@ def test_the_reference_design_starts_no_process_to_load_its_schemas(monkeypatch:
     def refuse(*_: object) -> None:
         raise AssertionError("a child was started")
 
-    monkeypatch.setattr(image_probe, "Child", refuse)
+    monkeypatch.setattr(design_code, "Child", refuse)
     assert jobs.sound_design(DEFAULT_DESIGN).name == "insulin_pump"
     with pytest.raises(AssertionError, match="a child was started"):
         jobs.sound_design(THERMOSTAT)
@@ -239,7 +481,7 @@ def shown(design: Design, *, is_ascii: bool = False, width: int = 300) -> str:
     """The page without any colour."""
     console = Console(width=width, color_system=None, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
-        console.print(design_page.page(design, (), (), width, is_ascii=is_ascii))
+        console.print(design_page.page(design, design_page.Checked(), width, is_ascii=is_ascii))
     return captured.get()
 
 

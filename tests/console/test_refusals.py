@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import resource
 import signal
 from pathlib import Path
@@ -11,21 +13,28 @@ import pytest
 
 from console import failures
 from console.app import main
+from console.options import DEFAULT_DESIGN, schedule_of
+from monitor.loader import load_design
+from sandbox import walls
 
 FINE = ["--days", "0.1"]
 
 
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The sentence. Signal handlers that ``main`` installs are put back."""
+def status_of(arguments: list[str]) -> int:
+    """What the command line ends with. Signal handlers that ``main`` installs are put back."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        status = main(arguments)
+        return main(arguments)
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The sentence."""
+    assert status_of(arguments) == 2
     captured = capfd.readouterr()
-    assert status == 2
     lines = captured.err.strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("run_device: ")
@@ -65,6 +74,25 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["journal", "verify", "x.bhj", "--expect", "68d40621a9c3ca9"], "16 to 64 hexadecimal digits"),
         (["journal", "verify", "x.bhj", "--expect", "not-hexadecimal-at-all"], "16 to 64 hexadecimal digits"),
         (["journal", "show", "pyproject.toml"], "not a journal"),
+        (["journal", "show", "x.bhj", "--port", ""], "'--port': it is empty"),
+        (["journal", "show", "x.bhj", "--partition", ""], "'--partition': it is empty"),
+        (["journal", "verify", ""], "'FILE': it is empty"),
+        (["run", "--without", ""], "'--without': '' names no wall"),
+        (["run", "--without", " ,"], "'--without': ' ,' names no wall"),
+        (["run", "--design", ""], "'--design': it is empty"),
+        (["run", "--keep", ""], "'--keep': it is empty"),
+        (["run", "--json", ""], "'--json': it is empty"),
+        (["run", "--clock", "0x"], "use virtual, real, or a factor"),
+        (["run", "--clock", "nanx"], "use virtual, real, or a factor"),
+        (
+            ["run", "--twin", "--design", "examples/thermostat"],
+            "tells no true glucose, so harm cannot be graded; le",
+        ),
+        (
+            ["run", "--attack", "K01", "--attack", "k01"],
+            "K01 is named 2 times: give each its time, as K01@08:00",
+        ),
+        (["attack", "K01", "C05", "K01@09:30"], "K01 is named 2 times"),
     ],
 )
 def test_a_wrong_demand_is_refused_in_one_sentence(
@@ -74,12 +102,53 @@ def test_a_wrong_demand_is_refused_in_one_sentence(
     assert words in refused(arguments, capfd)
 
 
-@pytest.mark.walls
-@pytest.mark.parametrize(("clock", "words"), [("600x", "at most 199x"), ("fast", "use virtual")])
-def test_a_clock_that_does_not_fit_is_refused(
-    clock: str, words: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("clock", ["600x", "fast", "0x"])
+def test_a_clock_that_does_not_fit_is_refused_before_anything_is_printed(
+    clock: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in refused(["run", "--clock", clock, *FINE], capfd)
+    assert status_of(["run", "--clock", clock, *FINE]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert ("x" if clock == "600x" else "use virtual, real, or a factor such as 60x") in told.err
+
+
+def test_a_clock_too_fast_for_the_design_is_told_with_the_fastest_that_fits(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert re.search(r"clock 600x: .* use at most \d+x", refused(["run", "--clock", "600x", *FINE], capfd))
+
+
+def test_the_same_attack_twice_is_two_trials_when_each_has_its_time() -> None:
+    design = load_design(DEFAULT_DESIGN, walls.ALL)
+    found = schedule_of(("K01@08:00", "k01@09:30"), design, 288)
+    assert [(one.attack_id, one.frame) for one in found] == [("K01", 96), ("K01", 114)]
+
+
+def test_a_json_file_in_a_folder_that_may_not_be_entered_is_told_with_its_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)  # root may enter every folder
+    out = tmp_path / "x.json"
+    assert f"--json {out}: cannot be written: Permission denied" in refused(
+        ["attack", "--json", str(out)], capfd
+    )
+
+
+def test_journal_without_a_verb_shows_its_help_with_status_2(capfd: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["journal"]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("Usage: run_device.py journal [OPTIONS] COMMAND [ARGS]...\n")
+    assert "Check the hash chain" in told.err
+
+
+def test_the_help_says_how_long_a_run_is_and_how_long_it_may_be(capfd: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["run", "--help"]) == 0
+    words = " ".join(capfd.readouterr().out.split())
+    assert "at most 40. [default: 1, but no more than 3,000 frames]" in words
 
 
 def test_a_journal_kept_before_is_not_overwritten(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,7 @@ def test_every_event_has_a_detector() -> None:
         (
             {"bytes_max": 4_097, "messages_per_frame_max": 1},
             "4097 bytes per frame are more than 4096",
-            "let bytes times messages_per_frame be 4096 or less",
+            "let bytes times messages_per_frame be 4096 or less, with bytes = 36 or more, as ActivityHint needs",
         ),
         (
             {"rejections_per_frame_max": 65},
