@@ -43,11 +43,12 @@ def load_world(design: Design, seed: int, patient: int) -> Any:
             f"{name} cannot be made as {name}(seed=..., patient=...) ({error}); "
             "write def __init__(self, seed: int, patient: int = 0) -> None",
         ) from None
-    for method, remedy in METHODS.items():
-        if not callable(getattr(found, method, None)):
-            raise _error(design, f"{name} has no {method}; write {remedy}")
     made = f"making {name}(seed={seed}, patient={patient})"
-    return _called(design, made, source, lambda: found(seed=seed, patient=patient))
+    world = _called(design, made, source, lambda: found(seed=seed, patient=patient))
+    for method, remedy in METHODS.items():
+        if not callable(getattr(world, method, None)):
+            raise _error(design, f"{name} has no {method}; write {remedy}")
+    return world
 
 
 def configs_of(design: Design, world: Any) -> dict[str, bytes]:

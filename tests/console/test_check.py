@@ -199,6 +199,7 @@ def test_partition_code_is_never_run_and_forges_no_report(folder: Path, tmp_path
         "import partitions.sdk\nclass Heater(partitions.sdk.Partition):\n    def window(self, w): ...\n",
         "from partitions import sdk\nclass Heater(sdk.Partition):\n    def window(self, w): ...\n",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nowhere\n" + FINE,
+        FINE + "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import Heater\n",
         "import os.path, xml.etree.ElementTree\nfrom ipc_schemas import codec\nimport zmq.backend\n" + FINE,
         "from abc import ABCMeta\n" + FINE.replace("(Partition)", "(Partition, metaclass=ABCMeta)"),
         "1 / 0\n" + FINE,
