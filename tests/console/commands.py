@@ -24,7 +24,7 @@ def broken_incubator(folder: Path, partition: str) -> str:
     design = folder / "incubator"
     shutil.copytree(ROOT / "examples" / "thermostat", design)
     with (design / "images" / partition / "main.py").open("a", encoding="utf-8") as code:
-        code.write('\nraise RuntimeError("broken for the test")\n')
+        code.write("\nimport no_such_module_here\n")
     return str(design)
 
 
