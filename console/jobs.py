@@ -224,7 +224,7 @@ def warn_of_images(output: Output, design: Design, folder: Path) -> None:
     if folder.resolve() == DEFAULT_DESIGN:
         return
     for image in image_probe.check_images(design):
-        if image.problem:
+        if image.fails:
             line = (
                 f"{image.partition} will not run: {image.problem}; {image.remedy} (the verb check shows all)"
             )
