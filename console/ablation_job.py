@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from console import ablation_page, failures, jobs
+from console.as_json import head
 from console.failures import Refused
 from console.output import Output
 from evidence import experiment, matrix, matrix_html
@@ -79,16 +80,13 @@ def replay(output: Output, given: Mapping[str, Any]) -> int:
     output.verdict(ablation_page.outcome_line(found))
     status = failures.HELD if found.outcome is Outcome.HELD else failures.NOT_HELD
     told = msgspec.to_builtins(summary_of(found))
-    output.write_json({"format": 2, "verb": "replay", "exit_status": status} | told)
+    output.write_json(head("replay", status) | told)
     return status
 
 
 def as_json(found: Matrix, status: int) -> dict[str, Any]:
     """The object that ``docs/json.md`` describes."""
-    return {
-        "format": 2,
-        "verb": "ablate",
-        "exit_status": status,
+    return head("ablate", status) | {
         "design": found.design.name,
         "design_digest": found.design.digest,
         "walls": [name for name in walls.WALLS if name in found.available],

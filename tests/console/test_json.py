@@ -17,7 +17,7 @@ from tests.console import commands
 
 DOCUMENT = (commands.ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 #: Objects whose keys are names of partitions, events or message fields.
-FREE = ("rulings", "restarts", "lateness_ms", "outcomes")
+FREE = ("rulings", "restarts", "lateness_ms", "outcomes", "walls_that_stand_alone")
 RUN_KEYS = "A run's figures"
 
 
@@ -142,3 +142,20 @@ def test_numbers_that_json_lacks_become_null() -> None:
 
 def test_the_version_is_the_projects() -> None:
     assert f'version = "{VERSION}"' in (commands.ROOT / "pyproject.toml").read_text()
+
+
+def test_ablate_and_replay_write_what_is_documented_and_agree(tmp_path: Path) -> None:
+    told = written(tmp_path, "ablate", "C07", "C18")
+    assert [row["id"] for row in told["attacks"]] == ["C07", "C18"]
+    sets = {row["id"]: [set(cut["walls"]) for cut in row["cut_sets"]] for row in told["attacks"]}
+    assert sets == {"C07": [{"canonical", "recheck"}, {"schema", "recheck"}], "C18": [{"route", "recheck"}]}
+    assert all(row["is_complete"] for row in told["attacks"])
+    assert told["exit_status"] == 0
+    assert "seccomp" in told["walls_that_carry_nothing"]
+    found = set(keys_of(told))
+    assert found - documented("Every object", "ablate") == set()
+    line = told["attacks"][1]["cut_sets"][0]["line"]
+    assert "design=designs/insulin_pump " in line
+    again = written(tmp_path, "replay", line)
+    assert (again["outcome"], again["exit_status"], again["line"]) == ("BREACH", 1, line)
+    assert set(keys_of(again)) == documented("Every object", "replay")
