@@ -28,8 +28,12 @@ from world.nursery import Nursery
 
 def ablate(output: Output, given: Mapping[str, Any]) -> int:
     """Status 0 only if every attack held with all walls and all cut sets are known."""
-    design = jobs.attackable(given)
-    attacks = attack_files.built(design.folder)
+    design = jobs.sound_design(given["design"])
+    attacks = {
+        attack_id: attack
+        for attack_id, attack in attack_files.built(design.folder).items()
+        if matrix.target_of(attack, design) is not None
+    }
     wanted = tuple(dict.fromkeys(name.upper() for name in given["attacks"])) or tuple(attacks)
     unknown = [name for name in wanted if name not in attacks]
     if unknown:

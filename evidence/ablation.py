@@ -134,6 +134,9 @@ def search(
         is_complete = _tree(oracle, everything, frozenset(hint) & everything, cuts)
     except _TooMany:
         is_complete = False
+    cuts = [
+        cut for cut in cuts if not any(other < cut for other in cuts)
+    ]  # answers may have contradicted each other
     found = tuple(Cut(cut, oracle.answers[walls.standing(cut, is_root=is_root)][1].line) for cut in cuts)
     doubts = (*oracle.doubts, *oracle.contradictions())
     return Row(

@@ -240,7 +240,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
     activated = []
     for one in run.schedule:
         seen = sightings.observations(run, reference.run, is_replay=is_walled, attacker=one.partition)
-        effects.append(detectors.detect(one.attack_id, seen, one))
+        effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
         activated.append(detectors.was_activated(one.attack_id, seen, one))
     critical = sightings.emitted(run, noninterference.critical(run.design))
     comparison = noninterference.compare(critical, reference.emissions)

@@ -17,7 +17,7 @@ from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
 from evidence.workers import Summary, Worker
 from faults import attack_files
-from faults.attack import Injection
+from faults.attack import Attack, Injection
 from monitor.design import Design
 from sandbox import passport, walls
 
@@ -93,6 +93,18 @@ class Matrix:
         return min((len(cut.walls) for cut in row.cuts if wall in cut.walls), default=0)
 
 
+def target_of(attack: Attack, design: Design) -> str | None:
+    """The partition to take over with an attack: one that it names, else the networked one if any will do.
+
+    ``None``: this device has none; attacks on the channel speak the messages of the reference device.
+    """
+    names = [p.name for p in design.partitions]
+    named = next((name for name in attack.partitions if name in names), None)
+    if named is not None or attack.id[0] != "K":
+        return named
+    return next((p.name for p in design.partitions if p.is_networked), None)
+
+
 def available_walls() -> frozenset[str]:
     """The walls that this host can raise, tried now."""
     return frozenset(entry.wall for entry in passport.probe() if entry.is_available)
@@ -125,7 +137,8 @@ def search(
             pool.append(mine.worker)
 
         def ask(without: frozenset[str]) -> Summary:
-            line = experiment.single(folder, Injection(FRAME, attack_id), without).line
+            one = Injection(FRAME, attack_id, partition=target_of(attacks[attack_id], design) or "")
+            line = experiment.single(folder, one, without).line
             answer: Summary = mine.worker.ask(line, EXPERIMENT_S_MAX)
             on_question()
             return answer

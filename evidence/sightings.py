@@ -69,6 +69,7 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         canaries=canaries(run),
         struck=frozenset(run.struck),
         attacker=attacker,
+        victim=next((p.name for p in run.design.partitions if p.is_critical), ""),
         gate_label=f"gate-{attacker}",
         message_types=_message_types(run, attacker),
     )

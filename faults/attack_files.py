@@ -68,7 +68,9 @@ def _load(attack_id: str, path: Path, *, is_own: bool) -> Attack:
     module = importlib.import_module(f"faults.attacks.{path.stem}") if is_own else _load_file(path)
     found = getattr(module, "ATTACK", None)
     if not isinstance(found, Attack):
-        raise AttackFileWrong(f"{path}: there is no ATTACK = Attack(...); see docs for one that works")
+        raise AttackFileWrong(
+            f"{path}: there is no ATTACK = Attack(...); write one, as c18 in faults/attacks has it"
+        )
     if found.id != attack_id:
         raise AttackFileWrong(f"{path}: its ATTACK says {found.id}; let file name and id agree")
     if (found.inject is None) == (found.strike is None):

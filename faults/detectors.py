@@ -8,18 +8,21 @@ needs it cannot tell. Not being able to tell is never a pass.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from faults import attack_files
 from faults.attack import CannotTell, Effect, Injection
 from faults.seen import Observations
 
 
-def detect(attack_id: str, seen: Observations, injection: Injection) -> Effect:
-    """Whether the attack had its effect in its frames.
+def detect(
+    attack_id: str, seen: Observations, injection: Injection, design_folder: Path | None = None
+) -> Effect:
+    """Whether the attack had its effect in its frames. ``design_folder`` is where a design's own attacks are.
 
     Raises ``KeyError`` for an attack that is not built.
     """
-    detector = attack_files.built()[attack_id].effect
+    detector = attack_files.built(design_folder)[attack_id].effect
     try:
         return detector(seen, injection)
     except CannotTell as blind:

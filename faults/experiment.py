@@ -26,7 +26,7 @@ from faults.watcher import Watcher
 from ipc_schemas import links
 from monitor import journal
 from monitor.design import Design
-from monitor.loader import load_design
+from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world.bench import Bench, Plan, Record, run_folder
 from world.making import configs_of, load_world
@@ -94,6 +94,7 @@ def run(
     """
     ears = ears or Ears()
     design = load_design(plan.design, walls.ALL)
+    load_schemas(design)  # a world beside them imports them by name
     with run_folder(keep) as folder:
         if not schedule:
             with Bench(nursery) as bench:
@@ -193,7 +194,15 @@ def _means(
         abstract_name=collector.abstract_name,
         deadline_unix_s=time.time() + SURVIVAL_S,
         restarts={p.name: (p.restart.restarts_max, p.restart.within_frames) for p in design.partitions},
-        hints_max=design.port(f"{ATTACKED}.activity").messages_per_frame_max,
+        hints_max=max(
+            (
+                port.messages_per_frame_max
+                for port in design.ports
+                if port.full_name == f"{ATTACKED}.activity"
+            ),
+            default=0,
+        ),
+        victim=next((p.name for p in design.partitions if p.is_critical), ""),
         terminal=terminal.path,
         folder=drop,
         core_pattern=Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip(),

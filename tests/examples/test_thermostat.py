@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ipc_schemas.window import Ports, Setup, Window
 from monitor.design import WORLD, Design, PortKind
 from monitor.loader import load_design, load_schemas
 from monitor.rules import CLASS_C_WALLS, check
+from tests.console import commands
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "examples" / "thermostat"
 
@@ -173,3 +175,14 @@ def test_the_rules_do_look_at_it() -> None:
     )
     found = check(replace(design, ports=ports), load_schemas(design))
     assert [finding.path_text for finding in found] == ["telemetry.setpoint -> heater.setpoint"]
+
+
+@pytest.mark.walls
+def test_an_attack_in_the_designs_own_folder_is_held_and_its_cut_sets_are_found(tmp_path: Path) -> None:
+    out = tmp_path / "walls.json"
+    done = commands.run("ablate", "X01", "--design", "examples/thermostat", "--json", str(out), "--quiet")
+    assert done.stderr == ""
+    (row,) = json.loads(out.read_text())["attacks"]
+    assert (row["id"], row["outcome"]) == ("X01", "HELD")
+    assert {"range", "recheck"} in [set(cut["walls"]) for cut in row["cut_sets"]]
+    assert all("recheck" in cut["walls"] for cut in row["cut_sets"])
