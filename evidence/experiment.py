@@ -217,6 +217,8 @@ class Finding:
     kill_ms: tuple[float, ...]
     wall_s: float
     standing: frozenset[str]
+    #: Whether a taken-over partition lost a window in the attack's frames: a busy host does that, too.
+    lost_a_window: bool
 
     @property
     def got_through(self) -> bool:
@@ -238,9 +240,11 @@ def perform(experiment: Experiment, references: References) -> Finding:
     reference = references.replayed(experiment.plan, admitted, run) if is_walled else calm
     effects = []
     activated = []
+    lost_a_window = False
     for one in run.schedule:
         seen = sightings.observations(run, reference.run, is_replay=is_walled, attacker=one.partition)
         effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
+        lost_a_window |= bool(seen.missed_by(one, one.partition)) if seen.missed is not None else False
         activated.append(detectors.was_activated(one.attack_id, seen, one))
     critical = sightings.emitted(run, noninterference.critical(run.design))
     comparison = noninterference.compare(critical, reference.emissions)
@@ -257,6 +261,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
         tuple(run.kill_ms),
         run.record.wall_s,
         standing(run),
+        lost_a_window,
     )
 
 

@@ -49,6 +49,7 @@ class Summary(msgspec.Struct, frozen=True):
     kill_ms: tuple[float, ...] = ()
     wall_s: float = 0.0
     standing: tuple[str, ...] = ()
+    lost_a_window: bool = False
 
     @property
     def got_through(self) -> bool | None:
@@ -80,6 +81,7 @@ def summary_of(finding: Finding) -> Summary:
         finding.kill_ms,
         round(finding.wall_s, 4),
         tuple(sorted(finding.standing)),
+        finding.lost_a_window,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,3 +114,19 @@ def test_a_search_that_has_asked_all_that_it_may_says_that_there_may_be_more(
     row = search(Device([frozenset({"uid", "caps"}), frozenset({"nnp", "fds"})]))
     assert not row.is_complete
     assert row.questions <= 12
+
+
+def test_a_window_lost_on_a_busy_host_is_not_taken_for_a_wall() -> None:
+    device = Device([frozenset({"uid"})])
+    busy = iter([True, False] * 50)
+
+    def unlucky(without: frozenset[str]) -> Summary:
+        """Every other run in which it would get through, it loses its window."""
+        answer = device(without)
+        if answer.got_through and next(busy):
+            return msgspec.structs.replace(told(False), lost_a_window=True)
+        return answer
+
+    row = ablation.search("X01", unlucky, walls.ALL, is_root=True)
+    assert [cut.walls for cut in row.cuts] == [{"uid"}]
+    assert row.is_complete
