@@ -7,6 +7,7 @@ benign; a new life after a kill carries on with the frames that are still to com
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 from pathlib import Path
@@ -42,6 +43,10 @@ class Compromised:
             lasts = min(int(entry["parameters"].get("for_frames", 1)), LASTS_FRAMES_MAX)
             for frame in range(int(entry["frame"]), int(entry["frame"]) + lasts):
                 self._plan.setdefault(frame, []).append(entry)
+            with contextlib.suppress(
+                Exception
+            ):  # now, so that it costs no window; what fails is told when it is due
+                _attack(entry)
             if entry["starts"]:
                 self._start(entry)
         module, _, name = told["entry"].partition(":")
