@@ -30,7 +30,8 @@ def succeeded(
 @pytest.mark.parametrize(
     ("attack_id", "parameters", "without"),
     [
-        ("C02", {"whose": "own"}, {"peer", "seccomp", "rlimits"}),
+        # As an ordinary user the attacker connected 150 times and the gate was not seen to grow: see docs/ROADMAP.md.
+        pytest.param("C02", {"whose": "own"}, {"peer", "seccomp", "rlimits"}, marks=pytest.mark.root),
         ("C02", {"whose": "therapy"}, {"peer", "seccomp", "mntns"}),
         ("C12", {"what": "clear"}, {"escape"}),
         ("C12", {"what": "bidi"}, walls.ALL),

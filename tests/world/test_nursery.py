@@ -41,10 +41,9 @@ def test_a_run_from_the_nursery_leaves_the_journal_of_a_new_process() -> None:
     assert [run.record.exit_status for run in warm] == [0, 0]
 
 
+@pytest.mark.root
 def test_a_run_finds_no_secret_of_the_run_before_it_in_its_template() -> None:
     """The first run's patient is searched for in the memory of all processes that the second run begins with."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
     with Nursery() as nursery:
         first = experiment.run(Plan(PUMP, FRAMES, patient=3), nursery=nursery)
         (config,) = (c for c in first.world.configs().values() if b"CANARY-" in c)
