@@ -73,6 +73,8 @@ class _Oracle:
 
     ask: Ask
     is_root: bool
+    #: Whether losing its window is what happens to the attack when it is stopped.
+    loses_its_window: bool = False
     questions: int = 0
     answers: dict[frozenset[str], tuple[bool | None, Summary]] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
@@ -92,6 +94,8 @@ class _Oracle:
             told = self._ask(without)
             if told.got_through is None:
                 self.doubts.append(f"without {_names(without)}: {told.outcome}: {'; '.join(told.reasons)}")
+            elif not told.got_through and told.lost_a_window and not self.loses_its_window:
+                self.doubts.append(f"without {_names(without)}: it lost its window each time it was asked")
             self.answers[up] = (told.got_through, told)
         return self.answers[up]
 
@@ -123,10 +127,20 @@ def _names(some: frozenset[str]) -> str:
 
 
 def search(
-    attack_id: str, ask: Ask, available: frozenset[str], hint: tuple[str, ...] = (), *, is_root: bool
+    attack_id: str,
+    ask: Ask,
+    available: frozenset[str],
+    hint: tuple[str, ...] = (),
+    *,
+    is_root: bool,
+    loses_its_window: bool = False,
 ) -> Row:
-    """Find the minimal cut sets of one attack. ``available`` are the walls that this host can raise."""
-    oracle = _Oracle(ask, is_root)
+    """Find the minimal cut sets of one attack. ``available`` are the walls that this host can raise.
+
+    ``loses_its_window``: the attacker does, or its life, when the attack is stopped. For any other a lost window may be
+    the doing of a busy host, and an answer that rests on one is a doubt.
+    """
+    oracle = _Oracle(ask, is_root, loses_its_window)
     walled = oracle.summary(frozenset())
     if walled.outcome != Outcome.HELD.value:
         return Row(attack_id, Outcome(walled.outcome), "; ".join(walled.reasons), questions=oracle.questions)

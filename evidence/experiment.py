@@ -222,8 +222,8 @@ class Finding:
 
     @property
     def got_through(self) -> bool:
-        """Whether an attack had its effect."""
-        return any(effect.succeeded for effect in self.effects)
+        """Whether something got through: an effect, a secret, a difference."""
+        return self.outcome is Outcome.BREACH or any(effect.succeeded for effect in self.effects)
 
 
 def perform(experiment: Experiment, references: References) -> Finding:

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -21,6 +23,7 @@ from faults.attack import Attack, Injection
 from monitor.design import Design
 from sandbox import passport, walls
 
+_ROOT = Path(__file__).resolve().parent.parent
 #: When every attack strikes: late enough for messages to have been overheard, and for therapy's hourly settings.
 FRAME = 14
 #: An experiment of an ablation ends after the longest budget without walls and a little more.
@@ -30,14 +33,14 @@ EXPERIMENT_S_MAX = 45.0
 class Kept(msgspec.Struct, frozen=True):
     """A row as it is kept in a file.
 
-    ``design`` is the digest of the device, ``code`` that of the attack's file, ``available`` the walls of the host.
+    ``design`` is the digest of the device, ``code`` that of all that runs, ``available`` the walls of the host.
     """
 
     design: str
     code: str
     available: tuple[str, ...]
     attack_id: str
-    outcome: str
+    outcome: Literal["HELD", "BREACH", "NOT-ACTIVATED", "VACUOUS", "MASKED-BY-HOST", "NO-REPLY", "UNKNOWN"]
     reason: str
     cuts: tuple[tuple[tuple[str, ...], str], ...]
     is_complete: bool
@@ -144,7 +147,9 @@ def search(
             return answer
 
         hint = attacks[attack_id].walls
-        return ablation.search(attack_id, ask, available, hint, is_root=os.geteuid() == 0)
+        loses = attacks[attack_id].costs_a_restart
+        is_root = os.geteuid() == 0
+        return ablation.search(attack_id, ask, available, hint, is_root=is_root, loses_its_window=loses)
 
     try:
         with ThreadPoolExecutor(workers) as threads:
@@ -173,9 +178,10 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
         try:
             one = msgspec.json.decode(line, type=Kept)
         except msgspec.DecodeError:
-            continue  # torn by a kill in the middle of a write: that row is searched again
-        is_same = (one.design, one.code) == (design.digest, _code(design, one.attack_id))
-        if is_same and frozenset(one.available) == available:
+            continue  # torn by a kill in the middle of a write, or not ours: that row is searched again
+        is_same = (one.design, one.code) == (design.digest, _code(design.folder))
+        names = {name for cut, _ in one.cuts for name in cut}
+        if is_same and frozenset(one.available) == available and names <= walls.ALL:
             cuts = tuple(Cut(frozenset(names), told) for names, told in one.cuts)
             yield Row(
                 one.attack_id,
@@ -188,12 +194,16 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
             )
 
 
-def _code(design: Design, attack_id: str) -> str:
-    """The digest of an attack's file; empty when there is none any more."""
-    try:
-        return sha256(attack_files.path_of(attack_id, design.folder).read_bytes()).hexdigest()
-    except (KeyError, OSError):
-        return ""
+@cache
+def _code(folder: Path) -> str:
+    """A digest of all that a row depends on: the design's folder, Bulkhead's own code, the kernel, and who asks."""
+    found = sha256(f"{os.uname().release} {os.geteuid() == 0}".encode())
+    rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
+    files = [path for room in rooms for path in sorted((_ROOT / room).rglob("*.py"))]
+    for path in (*files, *sorted(path for path in folder.rglob("*") if path.is_file())):
+        if "__pycache__" not in path.parts:
+            found.update(str(path).encode(errors="replace") + sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row) -> None:
@@ -201,10 +211,10 @@ def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row
         return
     one = Kept(
         design.digest,
-        _code(design, row.attack_id),
+        _code(design.folder),
         tuple(sorted(available)),
         row.attack_id,
-        row.outcome.value,
+        cast(Any, row.outcome.value),
         row.reason,
         tuple((tuple(sorted(cut.walls)), cut.line) for cut in row.cuts),
         row.is_complete,
@@ -212,4 +222,4 @@ def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row
         row.doubts,
     )
     with open(keep, "ab") as out:
-        out.write(msgspec.json.encode(one) + b"\n")
+        out.write(b"\n" + msgspec.json.encode(one) + b"\n")

@@ -53,8 +53,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def got_through(self) -> bool | None:
-        """Whether an attack had its effect; ``None`` when that cannot be told."""
-        if any(told.succeeded for told in self.effects):
+        """Whether something got through: an effect, a secret, a difference; ``None`` when that cannot be told."""
+        if self.outcome == Outcome.BREACH.value or any(told.succeeded for told in self.effects):
             return True
         blind = not self.effects or any(told.succeeded is None for told in self.effects)
         return None if blind or self.outcome in _NO_ANSWER else False

@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     """All files below ``folder`` but caches, by relative name. Raises ``ImageError``."""
     files: dict[str, bytes] = {}
     size = 0
-    for path in sorted(folder.rglob("*")):
+    for path in _paths(folder):
         if path.is_symlink():
             raise ImageError(f"{path}: an image may not contain links; put the file itself there")
         if not path.is_file() or "__pycache__" in path.parts:
@@ -74,6 +74,21 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     if not files:
         raise ImageError(f"{folder}: the image folder is missing or empty; put the partition's code there")
     return files
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Everything below a folder, in order. Raises ``ImageError``."""
+    try:
+        paths = sorted(folder.rglob("*"))
+    except RecursionError:
+        raise ImageError(f"{folder}: its folders lie too deep in one another; flatten them") from None
+    for path in paths:
+        if not path.name.isprintable():  # nor is a name that is not UTF-8
+            shown = path.name.encode("ascii", "backslashreplace").decode()
+            raise ImageError(
+                f"{folder}: the name {shown!r} has characters that do not print; rename that file"
+            )
+    return paths
 
 
 def shared_files(schemas: str, design_folder: Path) -> dict[str, bytes]:

@@ -71,6 +71,7 @@ class Nursery:
             for pidfd, (_, other) in self._living.items():
                 os.close(pidfd)
                 os.close(other)
+            self._living.clear()  # partitions are forked below this frame
             os.close(status)
             os.setsid()
             monitor.prepare()

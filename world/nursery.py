@@ -70,6 +70,7 @@ class Nursery:
             answer, descriptors, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES, 1)
         except OSError as error:
             os.close(reader)
+            self._process.kill()  # an answer that comes late must not be taken for the next one's
             raise NurseryGone(f"the nursery does not answer: {error}") from None
         finally:
             os.close(writer)

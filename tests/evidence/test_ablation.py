@@ -130,3 +130,29 @@ def test_a_window_lost_on_a_busy_host_is_not_taken_for_a_wall() -> None:
     row = ablation.search("X01", unlucky, walls.ALL, is_root=True)
     assert [cut.walls for cut in row.cuts] == [{"uid"}]
     assert row.is_complete
+
+
+def test_windows_that_are_always_lost_are_a_doubt_and_no_proof_of_a_wall() -> None:
+    def starved(without: frozenset[str]) -> Summary:
+        return told(True, Outcome.BREACH) if without == walls.ALL else _lost()
+
+    row = ablation.search("X01", starved, walls.ALL, is_root=True)
+    assert not row.is_complete
+    assert any("it lost its window each time" in doubt for doubt in row.doubts)
+    by_nature = ablation.search("X01", starved, walls.ALL, is_root=True, loses_its_window=True)
+    assert not by_nature.doubts
+
+
+def _lost() -> Summary:
+    return msgspec.structs.replace(told(False), lost_a_window=True)
+
+
+def test_a_breach_without_the_attacks_own_effect_got_through_all_the_same() -> None:
+    assert told(False, Outcome.BREACH).got_through is True
+    leaky = ablation.search(
+        "X01",
+        lambda without: told(without == walls.ALL, Outcome.BREACH if "seccomp" in without else Outcome.HELD),
+        walls.ALL,
+        is_root=True,
+    )
+    assert [cut.walls for cut in leaky.cuts] == [{"seccomp"}]

@@ -158,3 +158,11 @@ def test_extra_files_replace_those_of_the_folder_and_change_the_digest(tmp_path:
     assert overlaid.files["app/main.py"] == b"new"
     assert "app/implant.py" in overlaid.files
     assert plain.digest != overlaid.digest
+
+
+@pytest.mark.parametrize("name", [b"e\x1b[31m.py", b"two\nlines.py", b"\xff.py"])
+def test_a_file_name_that_does_not_print_is_refused_and_shown_harmlessly(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / os.fsdecode(name)).touch()
+    with pytest.raises(ImageError, match="do not print") as refused:
+        read_folder(tmp_path)
+    assert str(refused.value).isprintable()

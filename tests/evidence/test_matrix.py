@@ -1,0 +1,52 @@
+"""A search that is stopped goes on where it was, and only for the very same device."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evidence import matrix
+from evidence.ablation import Cut, Row
+from evidence.outcome import Outcome
+from monitor.loader import load_design
+from sandbox import walls
+
+EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "thermostat"
+UP = frozenset({"seccomp", "uid"})
+ROW = Row("X01", Outcome.HELD, "held", (Cut(frozenset({"uid"}), "a line"),), True, 7)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "incubator"))
+
+
+def test_rows_are_kept_and_found_again_also_behind_a_torn_line(folder: Path, tmp_path: Path) -> None:
+    design, keep = load_design(folder, walls.ALL), tmp_path / "rows.jsonl"
+    keep.write_bytes(b'{"design": "torn')
+    matrix._keep(keep, design, UP, ROW)
+    assert list(matrix._kept(keep, design, UP)) == [ROW]
+    assert list(matrix._kept(keep, design, UP | {"caps"})) == []
+
+
+def test_rows_of_a_device_whose_code_has_changed_are_searched_again(folder: Path, tmp_path: Path) -> None:
+    design, keep = load_design(folder, walls.ALL), tmp_path / "rows.jsonl"
+    matrix._keep(keep, design, UP, ROW)
+    with (folder / "images" / "heater" / "main.py").open("a") as code:
+        code.write("\nraise SystemExit\n")
+    matrix._code.cache_clear()
+    assert list(matrix._kept(keep, design, UP)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"HELD"', '"FINE"'), ('[["uid"]', '[["moat"]'), ('"questions":7', '"questions":"many"')]
+)
+def test_what_no_search_has_written_is_not_believed(folder: Path, tmp_path: Path, old: str, new: str) -> None:
+    design, keep = load_design(folder, walls.ALL), tmp_path / "rows.jsonl"
+    matrix._keep(keep, design, UP, ROW)
+    text = keep.read_text()
+    assert old in text
+    keep.write_text(text.replace(old, new))
+    assert list(matrix._kept(keep, design, UP)) == []
