@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -61,7 +62,5 @@ def test_a_device_whose_gates_cannot_start_ends_with_the_monitors_own_reason(tmp
     with run_folder() as folder, Bench() as standby:
         record = standby.run(Plan(design, 3), folder)
     assert record.exit_status == 1
-    assert (
-        "world could not be started: gate-world: it died before it was ready"
-        in record.of_kind("end")[-1].text
-    )
+    said = record.of_kind("end")[-1].text  # whichever gate was the first
+    assert re.search(r"could not be started: gate-\w+: it died before it was ready", said)
