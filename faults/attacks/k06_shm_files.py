@@ -19,7 +19,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except OSError as error:
-        return {"note": str(error)}
+        return bodies.failed(parameters, str(error))
     try:
         written = os.write(fd, b"\xa5" * size)
         bodies.hold(parameters, 0.1)

@@ -20,7 +20,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     room = ctypes.create_string_buffer(_IO_URING_PARAMETERS_BYTES)
     fd = libc.syscall(ctypes.c_long(_IO_URING_SETUP), ctypes.c_uint(4), room)
     if fd < 0:
-        return {"note": os.strerror(ctypes.get_errno())}
+        return bodies.failed(parameters, os.strerror(ctypes.get_errno()))
     bodies.hold(parameters, 0.1)
     os.close(fd)
     return {"ring": True}

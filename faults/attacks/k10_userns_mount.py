@@ -23,7 +23,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     try:
         child = bodies.fork()
     except OSError as error:
-        return {"note": str(error)}
+        return bodies.failed(parameters, str(error))
     if child == 0:
         signal.alarm(int(CHILD_S_MAX))
         is_in = libc.unshare(_NEW_USER_AND_MOUNT_NAMESPACE) == 0

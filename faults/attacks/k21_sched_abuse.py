@@ -16,6 +16,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     """Niceness ``nice`` (19) for the victim. ``run_pid`` (required)."""
     search = victim.find(str(parameters.get("victim", "therapy")), int(parameters.get("run_pid", 0)))
     if not search.pids:
+        bodies.hold(parameters, 0.1)  # so that an observer can see that there is nothing
         return victim.not_found(search)
     report: Report = {"victims": len(search.pids), "reniced": 0, "errors": []}
     for pid in search.pids:

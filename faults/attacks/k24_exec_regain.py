@@ -22,7 +22,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     hold_s = min(float(parameters.get("hold_s", 0.2)), CHILD_S_MAX)
     fd, path = bodies.new_file(str(parameters["token"]), 0o700)
     if fd < 0:
-        return {"note": "no place to drop a program"}
+        return bodies.failed(parameters, "no place to drop a program")
     os.write(fd, f"#!{sys.executable} -SE\nimport time\ntime.sleep({hold_s})\n".encode())
     os.close(fd)
     report: Report = {"dropped": True}
