@@ -93,16 +93,13 @@ def as_json(found: Matrix, status: int) -> dict[str, Any]:
     return head("ablate", status) | {
         "design": found.design.name,
         "design_digest": found.design.digest,
-        "walls": [name for name in walls.WALLS if name in found.available],
+        "walls": walls.in_order(found.available),
         "attacks": [
             {
                 "id": row.attack_id,
                 "outcome": row.outcome.value,
                 "reason": row.reason,
-                "cut_sets": [
-                    {"walls": [name for name in walls.WALLS if name in cut.walls], "line": cut.line}
-                    for cut in row.cuts
-                ],
+                "cut_sets": [{"walls": walls.in_order(cut.walls), "line": cut.line} for cut in row.cuts],
                 "is_complete": row.is_complete,
                 "experiments": row.questions,
                 "doubts": list(row.doubts),

@@ -36,7 +36,7 @@ def page(matrix: Matrix) -> Group:
 
 def _grid(matrix: Matrix) -> Iterator[Text]:
     """One line an attack, one column a wall that is in some cut set; the number is the smallest set's size."""
-    columns = [name for name in walls.WALLS if name in matrix.carriers]
+    columns = walls.in_order(matrix.carriers)
     height = max((len(name) for name in columns), default=0)
     for level in range(height):
         letters = (name.rjust(height)[level] for name in columns)
@@ -61,16 +61,16 @@ def _cut_sets(matrix: Matrix) -> Iterator[RenderableType]:
         if not row.cuts:
             yield Text(f"     {row.outcome.value}: {row.reason}", style="yellow")
         for cut in row.cuts:
-            yield Text(f"     without {in_order(cut.walls)}")
+            yield Text(f"     without {in_words(cut.walls)}")
         if row.cuts and not row.is_complete:
             yield Text(
                 "     and perhaps other sets: the search was not sure of all of its answers", style="yellow"
             )
 
 
-def in_order(some: frozenset[str]) -> str:
+def in_words(some: frozenset[str]) -> str:
     """``pidns, procfs and uid``."""
-    names = [name for name in walls.WALLS if name in some]
+    names = walls.in_order(some)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -125,6 +125,6 @@ def outcome_line(found: Finding) -> Text:
 
 def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:
     """One line while it goes on."""
-    sets = "; ".join(in_order(cut.walls) for cut in row.cuts) or f"{row.outcome.value}: {row.reason}"
+    sets = "; ".join(in_words(cut.walls) for cut in row.cuts) or f"{row.outcome.value}: {row.reason}"
     left = f", about {left_s:.0f} s left" if left_s is not None and done < total else ""
     return Text(f"{done} of {total}{left}  {row.attack_id}: {sets}")

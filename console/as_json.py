@@ -18,7 +18,7 @@ from console import VERSION, figures
 from console.design_page import Checked, crossings
 from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
-from console.scene import in_order, walls_seen
+from console.scene import walls_seen
 from console.telling import clock_text
 from evidence.at_end import off_at_end
 from evidence.glycaemia import Glycaemia
@@ -30,6 +30,7 @@ from faults.experiment import Run
 from monitor import journal
 from monitor.design import Design
 from monitor.rules import RULES
+from sandbox import walls
 from world.bench import Plan
 
 FORMAT = 3
@@ -91,7 +92,7 @@ def story(found: Story, verb: str, status: int) -> dict[str, Any]:
         "held": found.held,
         "problems": found.problems,
         "degraded": figures.degraded(found.attacked),
-        "walls_unavailable": in_order(seen.unavailable) if seen else [],
+        "walls_unavailable": walls.in_order(seen.unavailable) if seen else [],
         "outcomes": {one.value: counts[one] for one in Outcome},
         "device": device(found.attacked),
         "trials": [_trial(one, found.attacked) for one in found.trials],
@@ -248,9 +249,9 @@ def run_figures(run: Run) -> dict[str, Any]:
         "wall_s": round(run.record.wall_s, TIME_DIGITS),
         "boot_ms": _rounded(figures.boot_ms(run), TIME_DIGITS),
         "walls": {
-            "standing": in_order(seen.standing) if seen else [],
-            "unavailable": in_order(seen.unavailable) if seen else [],
-            "left_out": in_order(seen.left_out) if seen else [],
+            "standing": walls.in_order(seen.standing) if seen else [],
+            "unavailable": walls.in_order(seen.unavailable) if seen else [],
+            "left_out": walls.in_order(seen.left_out) if seen else [],
         },
         "messages_admitted": tally.admitted,
         "messages_refused": tally.refused,

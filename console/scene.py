@@ -63,10 +63,10 @@ class WallsSeen:
             return f"no wall stands: all {len(walls.WALLS)} are left out; what cannot be delivered still goes nowhere"
         text = f"{len(self.standing)} of {len(walls.WALLS)} walls stand"
         if self.unavailable:
-            text += f"; unavailable on this host: {', '.join(in_order(self.unavailable))}"
+            text += f"; unavailable on this host: {', '.join(walls.in_order(self.unavailable))}"
         if self.left_out:
             everything = self.left_out == walls.ALL
-            text += f"; left out: {'all' if everything else ', '.join(in_order(self.left_out))}"
+            text += f"; left out: {'all' if everything else ', '.join(walls.in_order(self.left_out))}"
         return text
 
     def missing(self, design: Design) -> list[str]:
@@ -76,12 +76,7 @@ class WallsSeen:
         """
         excused = {name for name in self.unavailable if walls.WALLS[name].root_only}
         required = frozenset[str]().union(*(p.walls for p in design.partitions))
-        return in_order(required - self.standing - excused)
-
-
-def in_order(names: frozenset[str]) -> list[str]:
-    """Wall names in the order of the catalogue of walls."""
-    return [name for name in walls.WALLS if name in names]
+        return walls.in_order(required - self.standing - excused)
 
 
 def walls_seen(notes: Sequence[links.Note]) -> WallsSeen | None:

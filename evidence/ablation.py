@@ -56,12 +56,6 @@ class Row:
         """Walls that stand in at least one cut set."""
         return frozenset[str]().union(*(cut.walls for cut in self.cuts))
 
-    @property
-    def single(self) -> str:
-        """The one wall on which it all depends, or nothing."""
-        alone = [next(iter(cut.walls)) for cut in self.cuts if len(cut.walls) == 1]
-        return alone[0] if len(alone) == 1 and len(self.cuts) == 1 else ""
-
 
 class _TooMany(Exception):
     """The search has asked all that it may."""
@@ -76,17 +70,15 @@ class _Oracle:
     #: Whether losing its window is what happens to the attack when it is stopped.
     loses_its_window: bool = False
     questions: int = 0
-    answers: dict[frozenset[str], tuple[bool | None, Summary]] = field(default_factory=dict)
+    answers: dict[frozenset[str], Summary] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
-
-    def summary(self, without: frozenset[str]) -> Summary:
-        return self._answer(without)[1]
 
     def gets_through(self, without: frozenset[str]) -> bool:
         """Whether the attack has its effect without these walls. An answer that cannot be told is a doubt, and no."""
-        return bool(self._answer(without)[0])
+        return bool(self.summary(without).got_through)
 
-    def _answer(self, without: frozenset[str]) -> tuple[bool | None, Summary]:
+    def summary(self, without: frozenset[str]) -> Summary:
+        """What became of the attack without these walls; asked once for what then stands."""
         up = walls.standing(without, is_root=self.is_root)
         if up not in self.answers:
             if self.questions >= QUESTIONS_MAX:
@@ -96,7 +88,7 @@ class _Oracle:
                 self.doubts.append(f"without {_names(without)}: {told.outcome}: {'; '.join(told.reasons)}")
             elif not told.got_through and told.lost_a_window and not self.loses_its_window:
                 self.doubts.append(f"without {_names(without)}: it lost its window each time it was asked")
-            self.answers[up] = (told.got_through, told)
+            self.answers[up] = told
         return self.answers[up]
 
     def _ask(self, without: frozenset[str]) -> Summary:
@@ -112,9 +104,9 @@ class _Oracle:
     def contradictions(self) -> list[str]:
         """Pairs of answers in which fewer walls stopped what more walls let through."""
         found = []
-        for more, (stopped, _) in self.answers.items():
-            for fewer, (through, _) in self.answers.items():
-                if more < fewer and stopped is False and through is True:
+        for more, stopped in self.answers.items():
+            for fewer, through in self.answers.items():
+                if more < fewer and stopped.got_through is False and through.got_through:
                     found.append(
                         f"it got through with {_names(fewer - more)} up and was stopped with less; "
                         "its cut sets may be wrong"
@@ -123,7 +115,7 @@ class _Oracle:
 
 
 def _names(some: frozenset[str]) -> str:
-    return ", ".join(name for name in walls.WALLS if name in some) or "no wall"
+    return ", ".join(walls.in_order(some)) or "no wall"
 
 
 def search(
@@ -159,7 +151,7 @@ def search(
     cuts = [
         cut for cut in cuts if not any(other < cut for other in cuts)
     ]  # answers may have contradicted each other
-    found = tuple(Cut(cut, oracle.answers[walls.standing(cut, is_root=is_root)][1].line) for cut in cuts)
+    found = tuple(Cut(cut, oracle.answers[walls.standing(cut, is_root=is_root)].line) for cut in cuts)
     doubts = (*oracle.doubts, *oracle.contradictions())
     return Row(
         attack_id,
@@ -203,7 +195,7 @@ def _tree(
 
 
 def _every_second(some: frozenset[str]) -> frozenset[str]:
-    return frozenset([name for name in walls.WALLS if name in some][::2])
+    return frozenset(walls.in_order(some)[::2])
 
 
 def _shrink(oracle: _Oracle, without: frozenset[str], hint: frozenset[str]) -> frozenset[str]:
@@ -211,8 +203,7 @@ def _shrink(oracle: _Oracle, without: frozenset[str], hint: frozenset[str]) -> f
 
     Walls that the attack's file names come first, so that they are kept when there is a choice.
     """
-    order = [name for name in walls.WALLS if name in without]
-    order.sort(key=lambda name: name not in hint)
+    order = sorted(walls.in_order(without), key=lambda name: name not in hint)
     return _explain(oracle, frozenset(), [], order)
 
 

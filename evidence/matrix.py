@@ -64,7 +64,7 @@ class Matrix:
     @property
     def idle(self) -> tuple[str, ...]:
         """Walls that carry nothing: in no cut set of any of these attacks."""
-        return tuple(name for name in walls.WALLS if name in self.available - self.carriers)
+        return tuple(walls.in_order(self.available - self.carriers))
 
     @property
     def alone(self) -> dict[str, tuple[str, ...]]:
@@ -74,7 +74,7 @@ class Matrix:
             for cut in row.cuts:
                 if len(cut.walls) == 1:
                     found.setdefault(next(iter(cut.walls)), []).append(row.attack_id)
-        return {name: tuple(found[name]) for name in walls.WALLS if name in found}
+        return {name: tuple(found[name]) for name in walls.in_order(found)}
 
     @property
     def problems(self) -> list[str]:
@@ -110,7 +110,7 @@ def target_of(attack: Attack, design: Design) -> str | None:
 
 def available_walls() -> frozenset[str]:
     """The walls that this host can raise, tried now."""
-    return frozenset(entry.wall for entry in passport.probe() if entry.is_available)
+    return walls.ALL - passport.probe().unavailable
 
 
 def search(
@@ -119,7 +119,6 @@ def search(
     attack_ids: Sequence[str],
     workers: int,
     on_row: Callable[[Row, int], None] = lambda *_: None,
-    on_question: Callable[[], None] = lambda: None,
     keep: Path | None = None,
 ) -> Matrix:
     """Search the cut sets of these attacks, ``workers`` at a time. ``folder`` is the design's, as experiments name it.
@@ -143,7 +142,6 @@ def search(
             one = Injection(FRAME, attack_id, partition=target_of(attacks[attack_id], design) or "")
             line = experiment.single(folder, one, without).line
             answer: Summary = mine.worker.ask(line, EXPERIMENT_S_MAX)
-            on_question()
             return answer
 
         hint = attacks[attack_id].walls

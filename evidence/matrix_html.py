@@ -84,7 +84,7 @@ def _key() -> str:
 
 def _picture(matrix: Matrix) -> str:
     """A cell for each attack and wall, coloured by the smallest cut set that holds the wall; the number is its size."""
-    columns = [name for name in walls.WALLS if name in matrix.available]
+    columns = walls.in_order(matrix.available)
     left = _ID_PX + _NAME_PX
     width, height = left + _CELL_PX * len(columns) + 60, _HEAD_PX + _CELL_PX * len(matrix.rows) + 4
     head = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -137,7 +137,7 @@ def _table(matrix: Matrix) -> Iterator[str]:
         yield f"<tr><td><b>{escape(row.attack_id)}</b><br>{outcome}</td>"
         yield f"<td>{escape(attacks[row.attack_id].plain)}</td><td>"
         for cut in row.cuts:
-            names = ", ".join(name for name in walls.WALLS if name in cut.walls)
+            names = ", ".join(walls.in_order(cut.walls))
             yield f"{escape(names)}<br><code>{escape(cut.line)}</code><br>"
         if not row.cuts:
             yield escape(row.reason)
@@ -148,7 +148,7 @@ def _table(matrix: Matrix) -> Iterator[str]:
 
 
 def _limits(matrix: Matrix) -> Iterator[str]:
-    missing = [name for name in walls.WALLS if name not in matrix.available]
+    missing = walls.in_order(walls.ALL - matrix.available)
     yield "<h2>What this does not show</h2><ul>"
     yield "<li>Other attacks, other parameters, other hosts. An idle wall may carry another attack.</li>"
     yield "<li>The search believes that leaving out more walls never stops an attack; contradictions are named.</li>"

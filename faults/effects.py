@@ -17,7 +17,7 @@ PARTITION_RSS_BYTES_MAX = 392 << 20
 GRANTED = "(its own limit and what the interpreter needs)"
 
 
-def in_mb(size: float) -> str:
+def in_mib(size: float) -> str:
     """``size`` bytes in words, in mebibytes: what a design's ``memory_mb`` counts in, too."""
     return f"{size / (1 << 20):.0f} MiB"
 
@@ -27,9 +27,9 @@ def gate_memory(seen: Observations, injection: Injection, otherwise: str) -> Eff
     limit = bound(injection, "gate_rss_bytes_max", GATE_RSS_BYTES_MAX)
     peak = max(peak.rss_bytes_max for peak in seen.peaks_of(injection, seen.gate_label))
     if peak > limit:
-        return Effect(True, f"The reader's memory grew to {in_mb(peak)}, above {in_mb(limit)} {GRANTED}.")
+        return Effect(True, f"The reader's memory grew to {in_mib(peak)}, above {in_mib(limit)} {GRANTED}.")
     return Effect(
-        False, f"{otherwise}; the reader's memory peaked at {in_mb(peak)}, within {in_mb(limit)} {GRANTED}."
+        False, f"{otherwise}; the reader's memory peaked at {in_mib(peak)}, within {in_mib(limit)} {GRANTED}."
     )
 
 
@@ -92,13 +92,19 @@ def got_out(attack_id: str) -> Detect:
     return detector
 
 
+def lost_a_life(seen: Observations, injection: Injection) -> Effect | None:
+    """Whether the victim lost a life in the attack's frames; ``None`` when it did not."""
+    deaths = seen.ended(injection, seen.victim)
+    if not deaths:
+        return None
+    return Effect(True, f"{seen.victim} lost a life in frame {deaths[0].ended_frame} ({deaths[0].reason}).")
+
+
 def died_or_stopped(seen: Observations, injection: Injection) -> Effect:
     """Whether the victim lost a life or a window, or was stopped, in the attack's frames."""
-    deaths = seen.ended(injection, seen.victim)
-    if deaths:
-        return Effect(
-            True, f"{seen.victim} lost a life in frame {deaths[0].ended_frame} ({deaths[0].reason})."
-        )
+    death = lost_a_life(seen, injection)
+    if death:
+        return death
     missed = seen.missed_by(injection, seen.victim)
     if missed:
         return Effect(

@@ -7,6 +7,7 @@ root can do without.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -70,6 +71,11 @@ ALL = frozenset(WALLS)
 
 class UnknownWall(ValueError):
     """A name that is no wall's."""
+
+
+def in_order(names: Collection[str]) -> list[str]:
+    """Names of walls in the order of this catalogue; what is no wall is left out."""
+    return [name for name in WALLS if name in names]
 
 
 def parse_without(text: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 
 from faults.attack import Attack, Between, CannotTell, Effect, Injection, OneOf, Parameters, Report
+from faults.effects import lost_a_life
 from faults.implant import bodies
 from faults.implant.foothold import Foothold, gate_socket
 from faults.seen import Observations, bound
@@ -45,11 +46,9 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     for label, held in most.items():
         if held > limit:
             return Effect(True, f"{label} held {held} descriptors; {limit:.0f} are the most.")
-    deaths = seen.ended(injection, seen.victim)
-    if deaths:
-        return Effect(
-            True, f"{seen.victim} lost a life in frame {deaths[0].ended_frame} ({deaths[0].reason})."
-        )
+    death = lost_a_life(seen, injection)
+    if death:
+        return death
     if not most or min(most.values()) < 0:
         raise CannotTell("the descriptors of gates could not be looked at")
     return Effect(False, f"No gate held more than {max(most.values())} descriptors.")

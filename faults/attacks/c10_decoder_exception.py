@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
+from faults.effects import lost_a_life
 from faults.implant import messages
 from faults.implant.foothold import Foothold
 from faults.seen import Observations
@@ -31,12 +32,9 @@ def effect(seen: Observations, injection: Injection) -> Effect:
             return Effect(
                 True, f"{len(payload)} undecodable bytes went through to {one.port} in frame {one.frame}."
             )
-    deaths = seen.ended(injection, seen.victim)
-    if deaths:
-        return Effect(
-            True, f"{seen.victim} lost a life in frame {deaths[0].ended_frame} ({deaths[0].reason})."
-        )
-    return Effect(False, f"No undecodable bytes went through, and {seen.victim} lived on.")
+    return lost_a_life(seen, injection) or Effect(
+        False, f"No undecodable bytes went through, and {seen.victim} lived on."
+    )
 
 
 ATTACK = Attack(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
@@ -20,19 +18,7 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     """``count`` (64) children that end by themselves after ``seconds`` (2)."""
     count = min(int(parameters.get("count", CHILDREN_MAX)), CHILDREN_MAX)
     seconds = min(float(parameters.get("seconds", 2.0)), CHILD_S_MAX)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
-    born, note = 0, ""
-    for _ in range(count):
-        try:
-            child = bodies.fork()
-        except OSError as error:
-            note = str(error)
-            break
-        if child == 0:
-            signal.alarm(int(CHILD_S_MAX))
-            time.sleep(seconds)
-            os._exit(0)
-        born += 1
+    born, note = bodies.breed(count, lambda: time.sleep(seconds), int(CHILD_S_MAX))
     bodies.hold(parameters, 0.1)
     return {"children": born, "note": note}
 

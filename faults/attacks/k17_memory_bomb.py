@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
-from faults.effects import GRANTED, PARTITION_RSS_BYTES_MAX, in_mb
+from faults.effects import GRANTED, PARTITION_RSS_BYTES_MAX, in_mib
 from faults.implant import bodies
 from faults.implant.foothold import Foothold
 from faults.seen import Observations, bound
@@ -39,7 +39,7 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     peak = max(peak.rss_bytes_max for peak in seen.peaks_of(injection, seen.attacker))
     return Effect(
         peak > limit,
-        f"{seen.attacker} held at most {in_mb(peak)} of memory; the bound is {in_mb(limit)} {GRANTED}.",
+        f"{seen.attacker} held at most {in_mib(peak)} of memory; the bound is {in_mib(limit)} {GRANTED}.",
     )
 
 

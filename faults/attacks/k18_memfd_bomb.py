@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
-from faults.effects import in_mb
+from faults.effects import in_mib
 from faults.implant import bodies
 from faults.implant.foothold import Foothold
 from faults.seen import Observations, bound
@@ -37,7 +37,7 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     limit, held = bound(injection, "held_bytes_max", HELD_BYTES_MAX), seen.held_bytes(injection)
     return Effect(
         held > limit,
-        f"{seen.attacker} hid at most {in_mb(held)} in nameless files; the bound is {in_mb(limit)}.",
+        f"{seen.attacker} hid at most {in_mib(held)} in nameless files; the bound is {in_mib(limit)}.",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from faults.attack import Attack, Between, CannotTell, Effect, Injection, Parameters, Report
-from faults.effects import in_mb
+from faults.effects import in_mib
 from faults.implant import bodies
 from faults.implant.foothold import Foothold
 from faults.seen import Observations, bound
@@ -60,7 +60,7 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     held = max((size for _, size in seen.shared(injection)), default=0)
     most = max(peak.fds_max for peak in seen.peaks_of(injection, seen.attacker))
     if held > bytes_max:
-        return Effect(True, f"It put {in_mb(held)} on the machine's shared disk.")
+        return Effect(True, f"It put {in_mib(held)} on the machine's shared disk.")
     if most < 0:
         raise CannotTell(f"{seen.attacker}'s descriptors could not be looked at")
     return Effect(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
@@ -23,19 +21,8 @@ _LINE_BYTES = 64
 def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     """``count`` (2) children and this process each walk through memory for ``seconds`` (1.8) of processor time."""
     seconds = min(float(parameters.get("seconds", SPIN_CPU_S)), SPIN_CPU_S)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
-    born, note = 0, ""
-    for _ in range(min(int(parameters.get("count", 2)), CHILDREN_MAX)):
-        try:
-            child = bodies.fork()
-        except OSError as error:
-            note = str(error)
-            break
-        if child == 0:
-            signal.alarm(SPIN_S_MAX)
-            _spin(seconds)
-            os._exit(0)
-        born += 1
+    count = min(int(parameters.get("count", 2)), CHILDREN_MAX)
+    born, note = bodies.breed(count, lambda: _spin(seconds), SPIN_S_MAX)
     _spin(seconds)
     return {"children": born, "note": note}
 

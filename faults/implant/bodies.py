@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 import warnings
+from collections.abc import Callable
 
 from faults.attack import Parameters, Report
 
@@ -31,6 +33,24 @@ def fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return os.fork()
+
+
+def breed(count: int, live: Callable[[], None], seconds_max: int) -> tuple[int, str]:
+    """Up to ``count`` children, each to ``live`` and end, after ``seconds_max`` at the latest; nobody waits for them.
+
+    How many were born, and why not more.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    for born in range(count):
+        try:
+            child = fork()
+        except OSError as error:
+            return born, str(error)
+        if child == 0:
+            signal.alarm(seconds_max)
+            live()
+            os._exit(0)
+    return count, ""
 
 
 def status_of(child: int) -> int | None:
@@ -59,13 +79,3 @@ def new_file(name: str, mode: int = 0o600) -> tuple[int, str]:
             path = os.path.join(folder, name)
             return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), path
     return -1, ""
-
-
-def raw_system_calls() -> tuple[object, str]:
-    """libc for calls by number, or ``None`` and why there is none."""
-    try:
-        import ctypes
-
-        return ctypes.CDLL(None, use_errno=True), ""
-    except (ImportError, OSError) as error:
-        return None, f"no raw system calls: {error}"

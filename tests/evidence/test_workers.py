@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 from evidence import experiment
 from evidence.workers import Worker
 from faults.attack import Injection
 from tests.console.commands import descendants, started
+from tests.support.devices import wait_until
 
 PUMP = Path(__file__).resolve().parent.parent.parent / "designs" / "insulin_pump"
 LINE = experiment.single(PUMP, Injection(6, "C06")).line
 
 
 def _all_gone(seen: set[tuple[int, str]]) -> bool:
-    until_s = time.monotonic() + 3.0
-    while time.monotonic() < until_s:
-        if not any(started(pid) == born for pid, born in seen):
-            return True
-        time.sleep(0.02)
-    return False
+    return wait_until(lambda: not any(started(pid) == born for pid, born in seen), 3.0)
 
 
 def test_a_worker_answers_and_its_line_runs_again_to_the_same_journal() -> None:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 
 import pytest
 
 from faults import experiment
 from tests.console.commands import ROOT, descendants, started
+from tests.support.devices import wait_until
 from world.bench import Bench, Plan, run_folder
 from world.nursery import Nursery, NurseryGone
 
 PUMP = ROOT / "designs" / "insulin_pump"
 FRAMES = 14
-
-
-def _soon(condition: Callable[[], bool], within_s: float = 3.0) -> bool:
-    until_s = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > until_s:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _alive(seen: set[tuple[int, str]]) -> list[int]:
@@ -36,7 +26,7 @@ def test_a_run_from_the_nursery_leaves_the_journal_of_a_new_process() -> None:
     cold = experiment.run(plan)
     with Nursery() as nursery:
         warm = [experiment.run(plan, nursery=nursery) for _ in range(2)]
-        assert _soon(lambda: not _alive(descendants(nursery.pid)))
+        assert wait_until(lambda: not _alive(descendants(nursery.pid)), 3.0)
     assert [run.chain for run in warm] == [cold.chain] * 2
     assert [run.record.exit_status for run in warm] == [0, 0]
 
@@ -50,7 +40,7 @@ def test_a_run_finds_no_secret_of_the_run_before_it_in_its_template() -> None:
         canary = config[config.index(b"CANARY-") :][:31]
         with Bench(nursery):
             waiting = {pid for pid, _ in descendants(nursery.pid)} | {nursery.pid}
-            assert _soon(lambda: len(descendants(nursery.pid)) >= 2)
+            assert wait_until(lambda: len(descendants(nursery.pid)) >= 2, 3.0)
             waiting |= {pid for pid, _ in descendants(nursery.pid)}
             assert not [pid for pid in waiting if canary in _memory(pid)]
     assert canary in _memory(os.getpid())  # where it has to be found, it is
@@ -80,7 +70,7 @@ def test_with_the_nursery_killed_its_monitors_and_their_partitions_end() -> None
 
         record = bench.run(Plan(PUMP, 400), folder, on_frame=strike)
         assert len(seen) >= 7
-        assert _soon(lambda: not _alive(seen)), _alive(seen)
+        assert wait_until(lambda: not _alive(seen), 3.0), _alive(seen)
         assert record.exit_status == -signal.SIGKILL
         assert record.frames_done < 400
         with pytest.raises(NurseryGone):
@@ -97,12 +87,12 @@ def test_a_killed_monitor_is_told_with_its_signal_and_the_nursery_goes_on() -> N
 
             assert bench.run(Plan(PUMP, 60), folder, on_frame=strike).exit_status == -signal.SIGKILL
         assert experiment.run(Plan(PUMP, FRAMES), nursery=nursery).record.exit_status == 0
-        assert _soon(lambda: not _alive(descendants(nursery.pid)))
+        assert wait_until(lambda: not _alive(descendants(nursery.pid)), 3.0)
 
 
 def test_a_monitor_that_was_never_switched_on_ends_with_its_bench() -> None:
     with Nursery() as nursery:
         with Bench(nursery) as bench:
-            assert _soon(lambda: len(descendants(nursery.pid)) >= 2)
+            assert wait_until(lambda: len(descendants(nursery.pid)) >= 2, 3.0)
         assert bench.monitor.returncode == 0
-        assert _soon(lambda: not _alive(descendants(nursery.pid)))
+        assert wait_until(lambda: not _alive(descendants(nursery.pid)), 3.0)
