@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from console import VERSION, ablation_job, as_json, failures, jobs, options
+from console import VERSION, ablation_job, as_json, campaign_job, failures, jobs, options
 from console.failures import Refused
 from console.output import Output
 
@@ -65,6 +65,16 @@ _ABLATE_EPILOG = """\b
 Examples:
   run_device.py ablate K01 C07
   run_device.py ablate --html walls.html --resume walls.jsonl
+"""
+_CAMPAIGN_EPILOG = """\b
+Examples:
+  run_device.py campaign                                   2,995 trials on all cores
+  run_device.py campaign C05 K16 --trials 100              two attacks
+  run_device.py campaign --keep runs/july                  kept as it goes; the same again goes on with it
+  run_device.py campaign --walls all,one-out --trials 5000 with one wall left out in turn, too
+  run_device.py campaign --scheduler tcp://127.0.0.1:8786  on a Dask cluster
+\b
+Status 0 only if every trial behind all walls has an answer and none is a breach.
 """
 
 _SHOW_EPILOG = """\b
@@ -167,6 +177,37 @@ def attack(**given: Any) -> int:
 def ablate(**given: Any) -> int:
     """Find which smallest sets of walls must fall before each attack gets through. Without an ID: all of them."""
     return _do(ablation_job.ablate, given)
+
+
+@cli.command(epilog=_CAMPAIGN_EPILOG)
+@click.argument("attacks", nargs=-1, metavar="[ID]...")
+@options.common
+@click.option(
+    "--trials", type=click.IntRange(1, 1_000_000), default=2_995, show_default=True, help="How many."
+)
+@click.option(
+    "--walls",
+    type=options.WallSets(),
+    default=("all",),
+    metavar="all|one-out|none[,...]",
+    help="What stands: all walls, all but one in turn, none.  [default: all]",
+)
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep results (SQLite, Parquet, HTML) there; a campaign that was stopped goes on.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=None, help="Devices at a time.  [default: one a core]"
+)
+@click.option(
+    "--scheduler", metavar="tcp://HOST:PORT", callback=options.not_empty, help="A Dask cluster's address."
+)
+@click.option("--plan", is_flag=True, help="Only show what would be tried.")
+def campaign(**given: Any) -> int:
+    """Try thousands of experiments, spread evenly over attacks and phases of the therapy, and count honestly."""
+    return _do(campaign_job.campaign, given)
 
 
 @cli.command(epilog=_REPLAY_EPILOG)

@@ -14,6 +14,8 @@ from types import FrameType
 
 import click
 
+from evidence.campaign.hands import ClusterWrong
+from evidence.campaign.store import StoreWrong
 from faults.catalogue import UnknownAttack
 from monitor.design import DesignError
 from monitor.journal import JournalBroken
@@ -30,7 +32,16 @@ class Refused(Exception):
 
 
 #: Whose message is a sentence for people already.
-SPOKEN = (Refused, DesignError, BenchError, UnknownAttack, UnknownWall, JournalBroken)
+SPOKEN = (
+    Refused,
+    DesignError,
+    BenchError,
+    UnknownAttack,
+    UnknownWall,
+    JournalBroken,
+    StoreWrong,
+    ClusterWrong,
+)
 
 
 def listen_for_stops() -> None:

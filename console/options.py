@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from console.failures import Refused
+from evidence.campaign.strata import WALL_SETS
 from faults import catalogue
 from faults.attack import Injection
 from monitor.design import Design
@@ -46,6 +47,24 @@ class Walls(click.ParamType[frozenset[str]]):
             self.fail(str(error), param, ctx)
         if not named:
             self.fail(f"{value!r} names no wall: name one, several with commas between, or all", param, ctx)
+        return named
+
+
+class WallSets(click.ParamType[tuple[str, ...]]):
+    """``all``, ``one-out``, ``none``, or several with commas between."""
+
+    name = "wall sets"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """The names."""
+        if isinstance(value, tuple):
+            return value
+        named = tuple(part.strip() for part in str(value).split(","))
+        unknown = [name for name in named if name not in WALL_SETS]
+        if unknown:
+            self.fail(f"{unknown[0]!r} is no set of walls: name {', '.join(WALL_SETS)}", param, ctx)
         return named
 
 

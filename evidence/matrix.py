@@ -108,6 +108,13 @@ def target_of(attack: Attack, design: Design) -> str | None:
     return next((p.name for p in design.partitions if p.is_networked), None)
 
 
+def targets_of(attack: Attack, design: Design) -> tuple[str, ...]:
+    """All partitions of this device that can be taken over with an attack; none, where it has nothing to try."""
+    names = {p.name for p in design.partitions}
+    first = target_of(attack, design)
+    return tuple(name for name in attack.partitions if name in names) or ((first,) if first else ())
+
+
 def available_walls() -> frozenset[str]:
     """The walls that this host can raise, tried now."""
     return walls.ALL - passport.probe().unavailable
@@ -177,7 +184,7 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
             one = msgspec.json.decode(line, type=Kept)
         except msgspec.DecodeError:
             continue  # torn by a kill in the middle of a write, or not ours: that row is searched again
-        is_same = (one.design, one.code) == (design.digest, _code(design.folder))
+        is_same = (one.design, one.code) == (design.digest, code_digest(design.folder))
         names = {name for cut, _ in one.cuts for name in cut}
         if is_same and frozenset(one.available) == available and names <= walls.ALL:
             cuts = tuple(Cut(frozenset(names), told) for names, told in one.cuts)
@@ -193,7 +200,7 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
 
 
 @cache
-def _code(folder: Path) -> str:
+def code_digest(folder: Path) -> str:
     """A digest of all that a row depends on: the design's folder, Bulkhead's own code, the kernel, and who asks."""
     found = sha256(f"{os.uname().release} {os.geteuid() == 0}".encode())
     rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
@@ -209,7 +216,7 @@ def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row
         return
     one = Kept(
         design.digest,
-        _code(design.folder),
+        code_digest(design.folder),
         tuple(sorted(available)),
         row.attack_id,
         cast(Any, row.outcome.value),

@@ -40,7 +40,11 @@ def main() -> None:
     with Nursery() as nursery:
         references = References(nursery)
         for line in sys.stdin:
-            out.write(msgspec.json.encode(answer(line.strip(), references)) + b"\n")
+            told = msgspec.json.encode(answer(line.strip(), references)) + b"\n"
+            try:
+                out.write(told)
+            except BrokenPipeError:  # whoever asked is gone
+                return
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ it saw, stamped with the end of that time. So the device sees it in frame k+1 as
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import ClassVar
 
 from ipc_schemas import codec
 from ipc_schemas.insulin_pump import ActivityHint, MealAnnouncement, TargetRequest
@@ -26,6 +28,16 @@ TARGET_LOW_MG_DL = 100.0
 
 class InsulinWorld:
     """One patient with the device's hardware, from midnight (frame 0) on; ``frame`` runs once per frame."""
+
+    #: Times of the day in which therapy does different things, as first and last frame: nothing but basal; doses for
+    #: meals that are announced; the target that the clinic raises for the afternoon walk.
+    PHASES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "night": (12, 80),
+        "breakfast": (84, 104),
+        "lunch": (144, 166),
+        "walk": (198, 214),
+        "dinner": (222, 242),
+    }
 
     def __init__(self, seed: int, patient: int = 0) -> None:
         """Raises ``ValueError`` when the cohort has no such patient."""

@@ -36,7 +36,7 @@ def test_rows_of_a_device_whose_code_has_changed_are_searched_again(folder: Path
     matrix._keep(keep, design, UP, ROW)
     with (folder / "images" / "heater" / "main.py").open("a") as code:
         code.write("\nraise SystemExit\n")
-    matrix._code.cache_clear()
+    matrix.code_digest.cache_clear()
     assert list(matrix._kept(keep, design, UP)) == []
 
 

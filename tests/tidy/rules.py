@@ -41,6 +41,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "world/bench.py": frozenset({"zmq"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography", "multiprocessing_logging"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
+    "evidence/campaign": frozenset({"scipy", "pyarrow", "dask", "distributed"}),
     "console": frozenset({"msgspec", "click", "rich", "multiprocessing_logging"}),
     "benchmarks": frozenset({"msgspec", "zmq", "click", "rich"}),
     "run_device.py": frozenset(),
