@@ -19,7 +19,7 @@ from console.as_json import head
 from console.failures import Refused
 from console.output import Output
 from evidence import matrix
-from evidence.campaign import hands, remote, strata
+from evidence.campaign import hands, html, remote, strata
 from evidence.campaign.results import Result
 from evidence.campaign.store import Identity, Store, write_parquet
 from evidence.campaign.strata import WALL_SETS, Campaign, Sampler
@@ -46,7 +46,7 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
     with _folder(given["keep"]) as folder:
         found = _performed(output, given, design, sampler, folder)
         if given["keep"] is not None:
-            _write_pages(folder, design, sampler, found)
+            (folder / PAGE).write_text(html.page(found, design), encoding="utf-8")
             output.show(f"kept in {given['keep']}: {DATA}, {TABLE}, {PAGE}")
     output.show(campaign_page.page(found, design))
     output.verdict(campaign_page.closing(found))
@@ -125,6 +125,8 @@ def _performed(
                     seen(result)
 
                 hands.perform(client, sampler, missing, workers, unavailable, on_result)
+        if given["keep"] is not None:
+            write_parquet(folder / TABLE, store.results())
         return tally(sampler, store.results())
 
 
@@ -179,17 +181,6 @@ def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Resul
             progress.update(task, advance=1, description=pace.hear(result))
 
         yield show
-
-
-def _write_pages(folder: Path, design: Design, sampler: Sampler, found: Tally) -> None:
-    from evidence.campaign import html
-
-    mine = remote.Here(
-        design.digest, matrix.code_digest(design.folder), tuple(sorted(matrix.available_walls()))
-    )
-    with Store(folder / DATA, Identity(sampler.campaign, mine.design, mine.code, mine.available)) as store:
-        write_parquet(folder / TABLE, store.results())
-    (folder / PAGE).write_text(html.page(found, design), encoding="utf-8")
 
 
 def as_json(found: Tally, design: Design, status: int) -> dict[str, Any]:

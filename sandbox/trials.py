@@ -19,7 +19,7 @@ from types import TracebackType
 
 from sandbox import linux, namespaces
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 _STAGING = ("/tmp", "/var/tmp", "/dev/shm", "/mnt")
 _WORDS_MAX = 300
 

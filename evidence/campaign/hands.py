@@ -27,7 +27,6 @@ _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
     "distributed.admin.log-length": 0,
-    "logging.distributed": "critical",
 }
 
 
@@ -42,11 +41,10 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
     Raises ``ClusterWrong``.
     """
     import dask
+    import distributed
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(_SETTINGS):
-        import distributed
-
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         if address is not None:
             try:
                 client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
@@ -66,6 +64,7 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
                 host="127.0.0.1",
                 dashboard_address=None,
                 memory_limit=0,
+                env={"DASK_LOGGING__DISTRIBUTED": "critical"},
             ) as own,
             distributed.Client(own, set_as_default=False) as client,
         ):

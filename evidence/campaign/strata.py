@@ -105,12 +105,13 @@ class Sampler:
         attack_id = campaign.attacks[place]
         attack = self.attacks[attack_id]
         turn, wall_place = divmod(turn, len(campaign.wall_sets))
-        round_, parameter_place = divmod(turn, space(attack)) if self.enumerates(attack_id) else (0, 0)
-        # With each round of its parameter sets the phases move on, so that each set meets each phase.
-        phase = list(campaign.phases)[(turn + place + round_) % len(campaign.phases)]
-        standing, without = self._walls(campaign.wall_sets[wall_place], turn + place)
         is_listed = self.enumerates(attack_id)
-        parameters = parameter_set(attack, parameter_place) if is_listed else attack.draw(chance)
+        phases, sets = list(campaign.phases), space(attack)
+        # Both go round; where they would meet in the same pairs again, the phases move on.
+        moved_on = turn // math.lcm(sets, len(phases)) if is_listed else 0
+        phase = phases[(turn + place + moved_on) % len(phases)]
+        standing, without = self._walls(campaign.wall_sets[wall_place], turn + place)
+        parameters = parameter_set(attack, turn % sets) if is_listed else attack.draw(chance)
         injection = Injection(
             chance.randint(*campaign.phases[phase]),
             attack_id,

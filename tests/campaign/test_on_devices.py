@@ -1,0 +1,129 @@
+"""Campaigns on real devices: they hold, resume after a kill, lose one trial by a dead worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from evidence.campaign import hands, remote
+from evidence.campaign.results import Result
+from tests.campaign.test_strata import sampler
+from tests.console.commands import descendants, started
+from tests.support.devices import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PUMP = str(ROOT / "designs" / "insulin_pump")
+
+
+def campaign(*words: str) -> tuple[int, dict[str, Any], str]:
+    """Run the verb; returns status, its JSON, and what it says."""
+    done = subprocess.run(
+        [sys.executable, "run_device.py", "campaign", *words, "--json", "-"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.mark.walls
+def test_a_small_campaign_holds_and_its_pages_are_there(tmp_path: Path) -> None:
+    status, found, said = campaign("C06", "C07", "--trials", "4", "--keep", str(tmp_path / "kept"))
+    assert (status, found["problems"]) == (0, []), said
+    assert (found["done"], found["walled"]["outcomes"]["HELD"], found["walled"]["counted"]) == (4, 4, 4)
+    names = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert names == {"campaign.sqlite", "trials.parquet", "campaign.html"}
+    assert "0 breaches in 4" in (tmp_path / "kept" / "campaign.html").read_text()
+    again, same, said = campaign("C06", "C07", "--trials", "4", "--keep", str(tmp_path / "kept"))
+    assert (again, same["walled"]) == (0, found["walled"])
+    assert "4 of 4 trials are there already" in said
+
+
+def test_a_killed_campaign_goes_on_where_it_was_and_leaves_nothing_running(tmp_path: Path) -> None:
+    words = ["C06", "C08", "--trials", "10", "--workers", "1", "--keep", str(tmp_path)]
+    first = subprocess.Popen([sys.executable, "run_device.py", "campaign", *words, "--quiet"], cwd=ROOT)
+    data = tmp_path / "campaign.sqlite"
+
+    def rows() -> int:
+        # Read beside the campaign, which holds its file: the bytes of the log are what a kill would leave.
+        return data.stat().st_size if data.exists() else 0
+
+    try:
+        assert wait_until(lambda: rows() > 0, 60.0)
+        empty = rows()
+        assert wait_until(lambda: rows() > empty or first.poll() is not None, 60.0)
+        seen = set(descendants(first.pid))
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    assert len(seen) > 3
+    assert wait_until(lambda: not any(started(pid) == born for pid, born in seen), 10.0)
+    with sqlite3.connect(data) as before:
+        (kept,) = before.execute("SELECT count(*) FROM trial").fetchone()
+    before.close()
+    assert 0 < kept < 10
+    status, found, said = campaign(*words)
+    assert (status, found["done"]) == (0, 10), said
+    assert f"{kept} of 10 trials are there already" in said
+
+
+def test_a_dask_worker_that_dies_costs_its_trial_and_is_not_tried_again() -> None:
+    one = sampler(("F02",), 2)  # it holds its device for a second
+    heard: list[Result] = []
+    one = type(one)(msgspec.structs.replace(one.campaign, design=PUMP), one.attacks)
+    with hands.cluster(None, 1) as client:
+        mine = msgspec.json.decode(remote.here(PUMP), type=remote.Here)
+        assert hands.agreed(client, mine, PUMP) == 1
+        (pid,) = client.run(os.getpid).values()
+
+        def kill_it_when_busy() -> None:
+            wait_until(lambda: any(name_of(child) == "bh-monitor" for child, _ in descendants(pid)), 30.0)
+            os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_it_when_busy)
+        killer.start()
+        hands.perform(client, one, [0, 1], 1, (), heard.append)
+        killer.join()
+    outcomes = {result.number: result.outcome for result in heard}
+    assert sorted(outcomes) == [0, 1]
+    assert len(heard) == 2
+    assert outcomes[0] == "NO-REPLY"
+    assert "its Dask worker gave no answer" in next(r.reason for r in heard if r.number == 0)
+
+
+def name_of(pid: int) -> str:
+    """What a process is called; nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def test_a_worker_with_other_code_is_refused_by_name() -> None:
+    with hands.cluster(None, 1) as client:
+        mine = msgspec.json.decode(remote.here(PUMP), type=remote.Here)
+        with pytest.raises(hands.ClusterWrong, match="differs in code"):
+            hands.agreed(client, msgspec.structs.replace(mine, code="other"), PUMP)
+        with pytest.raises(hands.ClusterWrong, match="no such Bulkhead or design"):
+            hands.agreed(client, mine, str(ROOT / "designs" / "nowhere"))
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "CONNECT_S", 0.5)
+    with (
+        pytest.raises(hands.ClusterWrong, match=r"tcp://127\.0\.0\.1:1: .*start one with dask scheduler"),
+        hands.cluster("tcp://127.0.0.1:1", 1),
+    ):
+        pass

@@ -1,0 +1,97 @@
+"""A trial counts as held only if its own control had its effect; whatever cannot be told is no pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from evidence.campaign import results
+from evidence.campaign.results import Result
+from evidence.campaign.tally import tally, told
+from evidence.workers import Summary, Told
+from tests.campaign.test_strata import sampler
+
+SOME = sampler(("C06", "K09"), 40)
+
+
+def answers(walled: str, control: str, effect: bool | None = None) -> list[str]:
+    """Performs trial 1 (K09) with these answers; returns outcome, reason, and how often it was asked."""
+    asked: list[str] = []
+
+    def ask(line: str) -> Summary:
+        asked.append(line)
+        is_control = "without=all" in line
+        outcome = control if is_control else walled
+        effects = (Told("K09", effect if is_control else False, "said so"),)
+        return Summary(line, outcome, effects, ("because",))
+
+    found = results.performed(SOME.trial(1), ask)
+    return [found.outcome, found.reason, str(len(asked))]
+
+
+def test_held_needs_a_control_that_had_its_effect() -> None:
+    assert answers("HELD", "BREACH", effect=True) == ["HELD", "because", "2"]
+
+
+@pytest.mark.parametrize("outcome", ["NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])
+def test_a_control_without_an_answer_makes_it_unknown(outcome: str) -> None:
+    found = answers("HELD", outcome, effect=None)
+    assert found[0] == "UNKNOWN"
+    assert outcome in found[1]
+
+
+def test_a_control_without_an_effect_makes_it_vacuous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "masked_by", lambda *_: "")
+    assert answers("HELD", "HELD", effect=False)[0] == "VACUOUS"
+
+
+def test_a_control_that_the_host_stops_is_masked_and_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results, "masked_by", lambda *_: "kernel.io_uring_disabled is 2")
+    assert answers("HELD", "HELD", effect=False)[:2] == ["MASKED-BY-HOST", "kernel.io_uring_disabled is 2"]
+
+
+@pytest.mark.parametrize("outcome", ["BREACH", "NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])
+def test_what_did_not_hold_keeps_its_name_and_needs_no_control(outcome: str) -> None:
+    assert answers(outcome, "BREACH", effect=True) == [outcome, "because", "1"]
+
+
+def made(number: int, outcome: str, kill_ms: tuple[float, ...] = ()) -> Result:
+    one = SOME.trial(number)
+    summary = Summary(one.experiment.line, outcome, (), ("so",), kill_ms=kill_ms)
+    return Result(number, one.stratum.attack_id, one.stratum.walls, one.stratum.phase, outcome, "so", summary)
+
+
+def counted(outcomes: Iterable[str]) -> list[str]:
+    return tally(SOME, [made(number, outcome) for number, outcome in enumerate(outcomes)]).problems
+
+
+def test_a_campaign_holds_only_when_whole_without_breach_and_with_all_its_answers() -> None:
+    assert counted(["HELD"] * 40) == []
+    assert counted(["HELD"] * 39) == ["1 of 40 trials are still to come"]
+    assert counted(["HELD"] * 39 + ["BREACH"]) == ["1 of 40 trials behind all walls are breaches (K09)"]
+    assert counted(["UNKNOWN"] + ["HELD"] * 39) == ["1 of 40 trials behind all walls have no answer"]
+    assert counted(["HELD", "VACUOUS"] * 20) == ["of K09 no trial counts"]
+    assert counted(["HELD", "MASKED-BY-HOST"] * 20) == []
+
+
+def test_bounds_go_both_ways_and_only_trials_that_count_are_counted() -> None:
+    found = tally(
+        SOME, [made(n, o) for n, o in enumerate(["HELD"] * 30 + ["NO-REPLY"] * 4 + ["VACUOUS"] * 6)]
+    )
+    assert (found.walled.breaches.count, found.walled.breaches.of) == (0, 30)
+    assert (found.walled.breaches_at_worst.count, found.walled.breaches_at_worst.of) == (4, 34)
+    assert found.walled.breaches_at_worst.upper > 4 / 34 > found.walled.breaches.upper
+    assert told(found.walled.breaches) == "0 breaches in 30: below 9.5 % at 95 %"
+    assert [one.number for one in found.without_answer] == [30, 31, 32, 33]
+    assert len(found.without_count) == 6
+
+
+def test_a_kill_without_an_answer_counts_as_longer_than_any() -> None:
+    killed = [made(n, "HELD", (float(n + 1),)) for n in range(30)]
+    found = tally(SOME, [*killed, *(made(n, "NO-REPLY") for n in range(30, 40))])
+    assert (found.kills.count, found.kills.censored) == (30, 10)
+    assert found.kills.quantile_ms(0.5) == 20.0
+    assert found.kills.quantile_ms(0.9) is None
