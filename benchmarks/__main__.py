@@ -11,7 +11,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import device_runs, kill, lateness, machine, patient_days, peers, power_on, report, throughput
+from benchmarks import (
+    campaigns,
+    device_runs,
+    kill,
+    lateness,
+    machine,
+    patient_days,
+    peers,
+    power_on,
+    report,
+    throughput,
+)
 from benchmarks.figures import Effort, Figure, Row
 from world.bench import BenchError
 
@@ -21,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     *power_on.ROWS,
     *patient_days.ROWS,
     *lateness.ROWS,
+    *campaigns.ROWS,
     *throughput.ROWS[1:],
 )
 

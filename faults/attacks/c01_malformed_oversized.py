@@ -1,4 +1,4 @@
-"""C01: a message many times larger than its port takes, and a frame that claims to be larger still."""
+"""C01: a message many times larger than its port takes, and a frame of hundreds of megabytes below any message."""
 
 from __future__ import annotations
 
@@ -12,27 +12,42 @@ from faults.implant.stream import LONG_FRAME, write_all
 from faults.seen import Observations, bound
 from ipc_schemas import codec, wire
 
-OVERSIZED_BYTES, OVERSIZED_BYTES_MAX = 60_000, 8 << 20
-CLAIMED_BYTES_MAX = 100 << 20
+#: The link behind a gate carries pieces of 64 KiB, so that a larger message comes to nothing with or without walls.
+OVERSIZED_BYTES_MIN, OVERSIZED_BYTES_MAX = 5_000, 60_000
+FRAME_MIB_MIN, FRAME_MIB_MAX = 192, 256
+STREAM_S_MAX = 2.0
 MESSAGE_BYTES_MAX = 4_352  # the largest that the reference design lets any of transfer's ports carry
 
 
 def inject(foothold: Foothold, parameters: Parameters) -> Report:
-    """An activity hint with ``bytes`` (60,000) of ballast, where 48 bytes are the most.
+    """``kind`` "message" (usual): an activity hint with ``bytes`` (60,000) of ballast, where 48 bytes are the most.
 
-    With ``claim`` set, then a frame that claims 100 MiB and stops; the connection is of no use afterwards.
+    "frame": one real frame of ``frame_mib`` (192), written past libzmq into its connection.
     """
-    size = min(int(parameters.get("bytes", OVERSIZED_BYTES)), OVERSIZED_BYTES_MAX)
+    if parameters.get("kind", "message") == "frame":
+        return _huge_frame(parameters)
+    size = min(int(parameters.get("bytes", OVERSIZED_BYTES_MAX)), OVERSIZED_BYTES_MAX)
     hint = {"at_min": messages.minute_now(foothold), "steps_per_min": 1.0, "ballast": b"\xa5" * size}
     header = foothold.header(foothold.port(messages.HINT))
     sent = foothold.send_raw(wire.pack(header, codec.encode(hint)))
     bodies.hold(parameters, 0.1)
-    written = 0
-    if parameters.get("claim", False):
-        head = LONG_FRAME + CLAIMED_BYTES_MAX.to_bytes(8, "big")
-        for fd in raw_stream_fds():
-            written += write_all(fd, head, time.monotonic() + 0.2)
-    return {"sent": sent, "claim_written_bytes": written}
+    return {"sent": sent}
+
+
+def _huge_frame(parameters: Parameters) -> Report:
+    size = min(int(parameters.get("frame_mib", FRAME_MIB_MIN)), FRAME_MIB_MAX) << 20
+    until_s = time.monotonic() + STREAM_S_MAX
+    piece = b"\xa5" * (1 << 20)
+    written, errors = 0, []
+    for fd in raw_stream_fds():
+        try:
+            write_all(fd, LONG_FRAME + size.to_bytes(8, "big"), until_s)
+            for _ in range(size >> 20):
+                written += write_all(fd, piece, until_s)
+        except OSError as error:
+            errors.append(str(error))
+    bodies.hold(parameters, 0.3)
+    return {"written_bytes": written, "errors": errors}
 
 
 def effect(seen: Observations, injection: Injection) -> Effect:
@@ -51,7 +66,11 @@ ATTACK = Attack(
     "It sends one message many times larger than allowed, to choke whoever reads it.",
     effect,
     inject,
-    parameters={"bytes": Between(5_000, OVERSIZED_BYTES_MAX, by_factor=True), "claim": OneOf((False, True))},
+    parameters={
+        "kind": OneOf(("message", "frame")),
+        "bytes": Between(OVERSIZED_BYTES_MIN, OVERSIZED_BYTES_MAX, by_factor=True),
+        "frame_mib": Between(FRAME_MIB_MIN, FRAME_MIB_MAX),
+    },
     costs_a_restart=True,
     walls=("size", "schema"),
 )

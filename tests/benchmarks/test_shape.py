@@ -23,7 +23,7 @@ from sandbox import walls
 
 def test_each_row_of_the_table_of_costs_is_there_once() -> None:
     names = [row.name for row in command.ROWS]
-    assert names == ["throughput", "kill", "power_on", "patient_days", "lateness", "growth"]
+    assert names == ["throughput", "kill", "power_on", "patient_days", "lateness", "campaign", "growth"]
     for row in command.ROWS:
         assert 0 < row.steps(Effort(is_quick=True)) < row.steps(Effort())
 

@@ -159,3 +159,20 @@ def test_ablate_and_replay_write_what_is_documented_and_agree(tmp_path: Path) ->
     again = written(tmp_path, "replay", line)
     assert (again["outcome"], again["exit_status"], again["line"]) == ("BREACH", 1, line)
     assert set(keys_of(again)) == documented("Every object", "replay")
+
+
+@pytest.mark.walls
+def test_campaign_writes_what_is_documented(tmp_path: Path) -> None:
+    told = written(tmp_path, "campaign", "C08", "--trials", "2", "--walls", "all,none")
+    assert (told["exit_status"], told["done"], told["walled"]["counted"]) == (0, 1 + 1, 1)
+    assert told["left_out"]["none"]["outcomes"]["BREACH"] == 1
+    assert told["breaches"] == told["without_answer"] == told["not_counted"] == []
+    found = {key for key in keys_of(told) if not key.startswith(("phases.", "left_out."))}
+    cell = {key for key in documented("Every object", "campaign") if key.startswith("walled.")}
+    found -= {f"families[].{key.removeprefix('walled.')}" for key in cell} | {
+        key for key in found if ".outcomes." in key
+    }
+    undocumented = found - documented("Every object", "campaign")
+    assert undocumented == set()
+    missing = documented("Every object", "campaign") - found
+    assert all(key.startswith("breaches[].") for key in missing), missing
