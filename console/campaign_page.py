@@ -11,7 +11,7 @@ from rich.text import Text
 from console.telling import counted
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
-from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, told
+from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told
 from evidence.outcome import Outcome
 from monitor.design import Design
 
@@ -74,7 +74,7 @@ def _families(found: Tally) -> Table:
             if one.is_enumerated and one.tried == one.space
             else f"{one.tried:,} of {one.space:,}"
         )
-        limit = f"{100 * bounds.upper:.2g} %" if bounds.of else "unknown"
+        limit = per_cent(bounds.upper) if bounds.of else "unknown"
         style = "red" if bounds.count else ""
         table.add_row(one.attack_id, *_cells(one.cell, shown), limit, sets, style=style)
     return table

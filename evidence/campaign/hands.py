@@ -27,6 +27,9 @@ _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
     "distributed.admin.log-length": 0,
+    # Dask insists on an HTTP server; it is on loopback, and serves nothing.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -62,7 +65,7 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 env={"DASK_LOGGING__DISTRIBUTED": "critical"},
             ) as own,

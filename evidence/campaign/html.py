@@ -8,12 +8,12 @@ from html import escape
 
 from evidence.campaign.results import Result
 from evidence.campaign.statistics import Latency
-from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, told
+from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, per_cent, told
 from evidence.outcome import Outcome
 from faults import attack_files
 from monitor.design import Design
 
-_ROW_PX, _NAME_PX, _BAR_PX, _LIMIT_PX = 20, 330, 420, 130
+_ROW_PX, _NAME_PX, _BAR_PX, _LIMIT_PX = 20, 400, 400, 140
 _FILLS = {
     Outcome.HELD: "#4d7c5b",
     Outcome.BREACH: "#b3261e",
@@ -91,7 +91,7 @@ def _families(found: Tally, design: Design) -> str:
     for place, one in enumerate(found.families):
         top = place * _ROW_PX + 4
         plain = attacks[one.attack_id].plain
-        short = plain if len(plain) <= 46 else plain[:45].rstrip() + "…"
+        short = plain if len(plain) <= 54 else plain[:53].rstrip() + "…"
         parts.append(
             f'<text x="0" y="{top + 12}"><tspan font-weight="600">{escape(one.attack_id)}</tspan> {escape(short)}'
             f"<title>{escape(plain)}</title></text>"
@@ -107,7 +107,7 @@ def _families(found: Tally, design: Design) -> str:
                 )
                 left += size
         bounds = one.cell.breaches
-        limit = f"≤ {100 * bounds.upper:.2g} % of {bounds.of:,}" if bounds.of else "unknown"
+        limit = f"≤ {per_cent(bounds.upper)} of {bounds.of:,}" if bounds.of else "unknown"
         parts.append(f'<text x="{_NAME_PX + _BAR_PX + 10}" y="{top + 12}">{limit}</text>')
     return "".join((*parts, "</svg>"))
 

@@ -169,7 +169,9 @@ def told(bounds: Bounds) -> str:
     if not bounds.of:
         return "no trial that counts, so nothing can be said"
     word = "breach" if bounds.count == 1 else "breaches"
-    per_cent = f"{100 * bounds.upper:.2g}" if bounds.upper < 1 else "100"
-    return (
-        f"{bounds.count:,} {word} in {bounds.of:,}: below {per_cent} % at {100 * statistics.CONFIDENCE:.0f} %"
-    )
+    return f"{bounds.count:,} {word} in {bounds.of:,}: below {per_cent(bounds.upper)} at {100 * statistics.CONFIDENCE:.0f} %"
+
+
+def per_cent(proportion: float) -> str:
+    """``0.1 %``, ``45 %``, ``100 %``: two digits that count."""
+    return f"{100 * proportion:.2g} %" if proportion < 0.995 else "100 %"
