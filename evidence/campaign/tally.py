@@ -169,7 +169,8 @@ def told(bounds: Bounds) -> str:
     if not bounds.of:
         return "no trial that counts, so nothing can be said"
     word = "breach" if bounds.count == 1 else "breaches"
-    return f"{bounds.count:,} {word} in {bounds.of:,}: below {per_cent(bounds.upper)} at {100 * statistics.CONFIDENCE:.0f} %"
+    limit, confidence = per_cent(bounds.upper), per_cent(statistics.CONFIDENCE)
+    return f"{bounds.count:,} {word} in {bounds.of:,}: below {limit} at {confidence}"
 
 
 def per_cent(proportion: float) -> str:
