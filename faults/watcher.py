@@ -54,7 +54,7 @@ class Watcher:
     ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a
     label; descendants of a labelled process count with it. ``frame_now`` gives the run's current frame.
     ``token`` is the run's (``faults.means.Means``): processes and files of attacks have names that begin
-    with it. ``folder`` is one in which every file counts as an attack's.
+    with it. ``folder`` is one in which every file counts as an attack's, ``run_folder`` the run's own.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Watcher:
         token: str,
         interval_s: float = INTERVAL_S,
         folder: str = "",
+        run_folder: str = "",
     ) -> None:
         self.peaks: dict[tuple[str, int], Peaks] = {}
         self.frame_seen_s: dict[int, tuple[float, float]] = {}
@@ -72,7 +73,7 @@ class Watcher:
         self.clock_jumps: list[tuple[int, int]] = []
         self.samples = 0
         self._root_pid, self._names, self._frame_now, self._token = root_pid, names, frame_now, token
-        self._interval_s, self._folder = interval_s, folder
+        self._interval_s, self._folder, self._run_folder = interval_s, folder, run_folder
         self._usual: dict[int, tuple[str, int | None]] = {}
         self._labelled: dict[tuple[int, int], str] = {}
         self._ticks: dict[tuple[int, int], int] = {}
@@ -146,6 +147,8 @@ class Watcher:
             self._record(self.peaks.setdefault((label, frame), Peaks()), processes)
         for folder in SHARED_FOLDERS:
             self._sample_folder(folder, frame, self._token)
+        if self._run_folder:
+            self._sample_folder(self._run_folder, frame, self._token)
         if self._folder:
             self._sample_folder(self._folder, frame, "")
         if self.samples % SELDOM == 0:
