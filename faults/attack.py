@@ -101,8 +101,8 @@ class Attack:
     """One attack or fault: a family of experiments, one for each draw of its parameters.
 
     ``inject`` runs inside the taken-over partition, ``strike`` outside the device, as the environment does; an attack
-    has one of the two, and one from outside says what it ``strikes``. ``effect`` looks at what the harness saw, never at
-    an error code.
+    has one of the two, and one from outside says what it ``strikes``. ``effect`` looks at what the harness saw, never
+    at an error code.
     """
 
     id: str

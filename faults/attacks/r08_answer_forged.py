@@ -13,13 +13,13 @@ _ANSWERS = {"line": b"FORGED all attacks held\n", "half": b"FORGED never an end 
 
 def inject(_foothold: Foothold, parameters: Parameters) -> Report:
     """Opens the standard output of ``worker_pid``, which the harness names, by way of procfs, and writes an answer of
-    its own: a whole ``what`` "line" (usual), or "half" of one.
+    its own: a whole ``what`` "line" (usual), or "half" of one. ``door`` is that descriptor's number (1).
     """
     pid = int(parameters.get("worker_pid", 0))
     if pid <= 1:
         return {"note": "no worker of this run is known", "interlock": True}
     answer = _ANSWERS[str(parameters.get("what", "line"))]
-    door = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK)
+    door = os.open(f"/proc/{pid}/fd/{int(parameters.get('door', 1))}", os.O_WRONLY | os.O_NONBLOCK)
     try:
         return {"written_bytes": os.write(door, answer)}
     finally:
