@@ -24,6 +24,7 @@ _PROGRAM = Path(__file__).parent / "stand_in_program.py"
 READY_S_MAX = 10.0
 #: It answers in a millisecond; a host with much to do may take longer.
 ANSWER_S_MAX = 2.0
+ENDED_S_MAX = 0.5
 _ANSWER_BYTES_MAX = 1 << 16
 #: What it is given to hold, before the run's own token.
 VERDICT = "VERDICT"
@@ -70,13 +71,20 @@ class Substitute:
         was_stopped = self._is_stopped()
         if was_stopped:
             os.kill(self.pid, signal.SIGCONT)
-        status = self._process.poll() or 0
-        if status == 0:
-            self._say("tell")
+        self._say("tell")
         lines = self._hear(ANSWER_S_MAX, 1).splitlines()
         told = [line.removeprefix("told ") for line in lines if line.startswith("told ")]
         others = [line for line in lines if not line.startswith("told ")]
-        return StandIn(max(-status, 0), was_stopped, "".join(told[-1:]), self.held, "".join(others[:1]))
+        status = self._process.poll() if told else self._ended()
+        return StandIn(
+            max(-(status or 0), 0), was_stopped, "".join(told[-1:]), self.held, "".join(others[:1])
+        )
+
+    def _ended(self) -> int | None:
+        """How it ended, if it does in a moment: a signal that was sent may still be on its way."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(ENDED_S_MAX)
+        return None
 
     def _is_stopped(self) -> bool:
         with contextlib.suppress(OSError):

@@ -35,6 +35,8 @@ def effect(seen: Observations, _injection: Injection) -> Effect:
         )
     if seen.stand_in.was_stopped:
         return Effect(True, "A process with the worker's standing was stopped.")
+    if not seen.stand_in.told and not seen.stand_in.forged:
+        raise CannotTell("the process with the worker's standing gave no answer, and nobody saw why")
     return Effect(False, "The process with the worker's standing lived on.")
 
 

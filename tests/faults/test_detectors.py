@@ -309,6 +309,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("R06", {"stand_in": _stand_in(signal=9)}, True),
     ("R06", {"stand_in": _stand_in(was_stopped=True)}, True),
     ("R06", {"stand_in": _stand_in(told="", forged="FORGED")}, False),
+    ("R06", {"stand_in": _stand_in(told="")}, None),
     ("R07", {"stand_in": _stand_in(told="VERDICT bx000000 LOST")}, True),
     ("R07", {"stand_in": _stand_in()}, False),
     ("R07", {"stand_in": _stand_in(signal=9, told="")}, None),
