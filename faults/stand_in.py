@@ -68,11 +68,15 @@ class Substitute:
             self._end()
 
     def _look(self) -> StandIn:
+        self._say("tell")
         was_stopped = self._is_stopped()
+        heard = "" if was_stopped else self._hear(ANSWER_S_MAX, 1)
+        # A signal that was sent may still have been on its way a moment ago.
+        was_stopped = was_stopped or ("told " not in heard and self._is_stopped())
         if was_stopped:
             os.kill(self.pid, signal.SIGCONT)
-        self._say("tell")
-        lines = self._hear(ANSWER_S_MAX, 1).splitlines()
+            heard += self._hear(ANSWER_S_MAX, 1)
+        lines = heard.splitlines()
         told = [line.removeprefix("told ") for line in lines if line.startswith("told ")]
         others = [line for line in lines if not line.startswith("told ")]
         status = self._process.poll() if told else self._ended()
