@@ -177,7 +177,10 @@ class Worker:
     def _unheard(self) -> subprocess.Popen[bytes] | None:
         """The present worker, if it lives and nothing comes out of its door that nobody has asked for."""
         process = self._process
-        if process is not None and select.select([process.stdout], [], [], 0)[0]:
+        if process is None:
+            return None
+        assert process.stdout is not None
+        if select.select([process.stdout], [], [], 0)[0]:
             self._end(process)
             return None
         return process

@@ -198,7 +198,7 @@ def test_what_a_fault_of_the_world_costs_its_patient_is_told_and_is_no_attackers
     )
     struck.schedule = (Injection(1, "F04"),)
     hurt = replace(_held(), attacked=struck, harm_attacked=_grade(harm.Severity.S2))
-    assert hurt.was_harmed  # the fault was planned, and not carried out
+    assert any("harmed" in problem for problem in hurt.problems)  # the fault was planned, and not carried out
     struck.struck = {("F04", 1): {"kind": "nan"}}
-    assert not hurt.was_harmed
     assert hurt.problems == []
+    assert not hurt.gave_way
