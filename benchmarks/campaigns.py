@@ -43,14 +43,14 @@ class Worker:
     def hand(self, line: str) -> None:
         """Ask for one experiment."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.write(b"1 " + line.encode() + b"\n")
         self._process.stdin.flush()
 
     def take(self) -> None:
         """Wait for its answer. Raises ``RunFailed`` unless it held."""
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
-        told = json.loads(answer) if answer else {"outcome": "NO-REPLY", "reasons": ["the worker ended"]}
+        told = json.loads(answer.partition(b" ")[2]) if answer else {"outcome": "NO-REPLY", "reasons": ["the worker ended"]}
         if told["outcome"] != "HELD":
             raise device_runs.RunFailed(f"an experiment did not hold: {told['outcome']}: {told['reasons']}")
 

@@ -67,6 +67,8 @@ class _Oracle:
 
     ask: Ask
     is_root: bool
+    #: Whether the attack works by chance, so that once without effect says little.
+    is_a_race: bool = False
     #: Whether losing its window is what happens to the attack when it is stopped.
     loses_its_window: bool = False
     questions: int = 0
@@ -92,11 +94,14 @@ class _Oracle:
         return self.answers[up]
 
     def _ask(self, without: frozenset[str]) -> Summary:
-        """Once; and again when a sample may have been missed, or a busy host may have taken the attacker's window."""
+        """Once; and again when a sample may have been missed, a busy host may have taken the attacker's window, or the
+        attack is a race that it may have lost.
+        """
         for asked in range(1, ASKED_MAX + 1):
             self.questions += 1
             told = self.ask(without)
-            is_sure = told.got_through is not None and (told.got_through or not told.lost_a_window)
+            may_be_chance = told.lost_a_window or self.is_a_race
+            is_sure = told.got_through is not None and (told.got_through or not may_be_chance)
             if is_sure or asked == ASKED_MAX:
                 return told
         raise AssertionError("asked no question")
@@ -126,21 +131,29 @@ def search(
     *,
     is_root: bool,
     loses_its_window: bool = False,
+    is_a_race: bool = False,
+    masked_by: str = "",
 ) -> Row:
     """Find the minimal cut sets of one attack. ``available`` are the walls that this host can raise.
+
+    ``masked_by`` is why the host itself forbids the attack, empty when nothing is known to: if it has no effect without
+    any wall, that is the reason.
 
     ``loses_its_window``: the attacker does, or its life, when the attack is stopped. For any other a lost window may be
     the doing of a busy host, and an answer that rests on one is a doubt.
     """
-    oracle = _Oracle(ask, is_root, loses_its_window)
+    oracle = _Oracle(ask, is_root, is_a_race, loses_its_window)
     walled = oracle.summary(frozenset())
+    if walled.outcome == Outcome.NOT_ACTIVATED.value and masked_by:
+        outcome, why = _without_effect(oracle.summary(walls.ALL), masked_by)
+        if outcome is Outcome.MASKED_BY_HOST:
+            return Row(attack_id, outcome, why, questions=oracle.questions)
     if walled.outcome != Outcome.HELD.value:
         return Row(attack_id, Outcome(walled.outcome), "; ".join(walled.reasons), questions=oracle.questions)
     everything = frozenset(available)
     control = oracle.summary(walls.ALL)
     if control.got_through is not True:
-        outcome = Outcome.UNKNOWN if control.got_through is None else Outcome.VACUOUS
-        why = f"without any wall: {'; '.join(control.reasons)}"
+        outcome, why = _without_effect(control, masked_by)
         return Row(attack_id, outcome, why, questions=oracle.questions, doubts=tuple(oracle.doubts))
     cuts: list[frozenset[str]] = []
     is_complete = True
@@ -162,6 +175,16 @@ def search(
         oracle.questions,
         doubts,
     )
+
+
+def _without_effect(control: Summary, masked_by: str) -> tuple[Outcome, str]:
+    """What to call an attack that did not get through without any wall, and why."""
+    why = f"without any wall: {'; '.join(control.reasons)}"
+    if masked_by:
+        never_ran = control.outcome == Outcome.NOT_ACTIVATED.value
+        if control.got_through is False or never_ran:
+            return Outcome.MASKED_BY_HOST, f"this host itself forbids it, {masked_by} ({why})"
+    return (Outcome.UNKNOWN if control.got_through is None else Outcome.VACUOUS), why
 
 
 def _tree(

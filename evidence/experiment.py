@@ -179,20 +179,21 @@ class References:
     runs_done: int = 0
     _known: dict[tuple[object, ...], Reference] = field(default_factory=dict)
 
-    def calm(self, plan: Plan) -> Reference:
-        """The same run with all walls, and nobody attacks."""
-        return self._get(replace(plan, without=frozenset(), clock="virtual"), ())
+    def calm(self, plan: Plan, faults: tuple[Injection, ...] = ()) -> Reference:
+        """The same run with all walls, and nobody attacks; the world has these ``faults``."""
+        return self._get(replace(plan, without=frozenset(), clock="virtual"), (), faults)
 
     def replayed(self, plan: Plan, admitted: tuple[Emission, ...], run: Run) -> Reference:
-        """The same run, nobody attacks, and a player sends ``admitted``."""
+        """The same run in the same world, its faults included: nobody attacks, and a player sends ``admitted``."""
         overlays = noninterference.players(run.design, admitted)
-        return self._get(replace(plan, clock="virtual", overlays=overlays), admitted)
+        return self._get(replace(plan, clock="virtual", overlays=overlays), admitted, run.world_faults)
 
-    def _get(self, plan: Plan, admitted: tuple[Emission, ...]) -> Reference:
+    def _get(self, plan: Plan, admitted: tuple[Emission, ...], faults: tuple[Injection, ...]) -> Reference:
         is_played = bool(plan.overlays)
-        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted)
+        struck = tuple((one.frame, one.attack_id, *sorted(one.parameters.items())) for one in faults)
+        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted, struck)
         if key not in self._known:
-            run = runs.run(plan, nursery=self.nursery)
+            run = runs.run(plan, faults, nursery=self.nursery)
             self.runs_done += 1
             truth = run.world.truth() if hasattr(run.world, "truth") else None
             critical = noninterference.critical(run.design)
@@ -237,7 +238,8 @@ def perform(experiment: Experiment, references: References) -> Finding:
     others = noninterference.others(run.design)
     admitted = sightings.emitted(run, others)
     calm = references.calm(experiment.plan)
-    reference = references.replayed(experiment.plan, admitted, run) if is_walled else calm
+    twin = references.calm(experiment.plan, run.world_faults)
+    reference = references.replayed(experiment.plan, admitted, run) if is_walled else twin
     effects = []
     activated = []
     lost_a_window = False
@@ -246,10 +248,12 @@ def perform(experiment: Experiment, references: References) -> Finding:
         effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
         lost_a_window |= bool(seen.missed_by(one, one.partition)) if seen.missed is not None else False
         activated.append(detectors.was_activated(one.attack_id, seen, one))
-    critical = sightings.emitted(run, noninterference.critical(run.design))
-    comparison = noninterference.compare(critical, reference.emissions)
+    comparison = sightings.compared(run, reference.emissions)
     severity = _severity(run, calm, experiment)
-    outcome, reasons = _judge(run, effects, activated, comparison if is_walled else None, severity)
+    # What a fault of the world costs its patient is told, and is no breach; what the attack adds to it is. Where the
+    # run had to end, the attack's own detector says what the device was allowed to do from then on.
+    added = None if run.ended_by is not None else _severity(run, twin, experiment)
+    outcome, reasons = _judge(run, effects, activated, comparison if is_walled else None, added)
     return Finding(
         experiment,
         outcome,

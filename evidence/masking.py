@@ -10,9 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 #: What the attacks need of the host that a host may forbid everybody.
-NEEDS = {"K01": "ptrace", "K02": "ptrace", "K09": "io_uring", "K10": "userns"}
+NEEDS = {
+    "K01": "ptrace",
+    "K02": "ptrace",
+    "K09": "io_uring",
+    "K10": "userns",
+    "K11": "userfaultfd",
+    "K13": "tiocsti",
+    "K15": "core",
+    "K22": "clock",
+    "R07": "ptrace",
+    "R08": "ptrace",
+}
 #: Bits of the effective capabilities, from linux/capability.h.
-_CAP_SYS_PTRACE, _CAP_SYS_ADMIN = 19, 21
+_CAP_SYS_PTRACE, _CAP_SYS_ADMIN, _CAP_SYS_TIME = 19, 21, 25
 
 
 def masked_by(attack_id: str, unavailable: frozenset[str] = frozenset(), root: Path = Path("/")) -> str:
@@ -54,7 +65,44 @@ def _userns(root: Path) -> str:
     return f"AppArmor restricts user namespaces: {name} is 1" if _setting(root, name) == 1 else ""
 
 
-_READERS: dict[str, Callable[[Path], str]] = {"ptrace": _ptrace, "io_uring": _io_uring, "userns": _userns}
+def _userfaultfd(root: Path) -> str:
+    """0 keeps it, as K11 asks for it (faults in the kernel, too), for CAP_SYS_PTRACE."""
+    name = "vm.unprivileged_userfaultfd"
+    value = _setting(root, name)
+    return f"{name} is {value}" if value == 0 and not _may(root, _CAP_SYS_PTRACE) else ""
+
+
+def _tiocsti(root: Path) -> str:
+    """0 takes it from all without CAP_SYS_ADMIN; a kernel without the setting lets it be."""
+    name = "dev.tty.legacy_tiocsti"
+    value = _setting(root, name, 1)
+    return f"{name} is {value}" if value == 0 and not _may(root, _CAP_SYS_ADMIN) else ""
+
+
+def _core(root: Path) -> str:
+    """Only a core that lies in the folder of the crashed process lies where the harness takes it away again."""
+    name = "kernel.core_pattern"
+    try:
+        pattern = (root / "proc/sys" / name.replace(".", "/")).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    return f"{name} is {pattern!r}" if not pattern or pattern.startswith(("|", "/")) else ""
+
+
+def _clock(root: Path) -> str:
+    """A clock is set with CAP_SYS_TIME and in no other way."""
+    return "" if _may(root, _CAP_SYS_TIME) else "this user may not set its clock (no CAP_SYS_TIME)"
+
+
+_READERS: dict[str, Callable[[Path], str]] = {
+    "ptrace": _ptrace,
+    "io_uring": _io_uring,
+    "userns": _userns,
+    "userfaultfd": _userfaultfd,
+    "tiocsti": _tiocsti,
+    "core": _core,
+    "clock": _clock,
+}
 
 
 def _setting(root: Path, name: str, unsaid: int = 0) -> int:

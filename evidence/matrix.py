@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from evidence import ablation, experiment
+from evidence import ablation, experiment, masking
 from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
 from evidence.workers import Summary, Worker
@@ -151,10 +151,17 @@ def search(
             answer: Summary = mine.worker.ask(line, EXPERIMENT_S_MAX)
             return answer
 
-        hint = attacks[attack_id].walls
-        loses = attacks[attack_id].costs_a_restart
-        is_root = os.geteuid() == 0
-        return ablation.search(attack_id, ask, available, hint, is_root=is_root, loses_its_window=loses)
+        attack = attacks[attack_id]
+        return ablation.search(
+            attack_id,
+            ask,
+            available,
+            attack.walls,
+            is_root=os.geteuid() == 0,
+            loses_its_window=attack.costs_a_restart,
+            is_a_race=attack.is_a_race,
+            masked_by=masking.masked_by(attack_id, walls.ALL - available),
+        )
 
     try:
         with ThreadPoolExecutor(workers) as threads:

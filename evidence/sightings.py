@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -10,6 +11,7 @@ from evidence import noninterference
 from faults import seen
 from faults.attack import ATTACKED
 from faults.experiment import Run
+from ipc_schemas import codec
 from monitor import journal
 from monitor.loader import load_schemas
 
@@ -66,6 +68,11 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         survivors=run.survivors,
         lives=_lives(run),
         missed=_missed(run),
+        record_bytes=_record_bytes(run) if run.reading else None,
+        journal_problem=_journal_problem(run),
+        stopped=_stopped(run),
+        notes_lost=_notes_lost(run),
+        stand_in=run.stand_in,
         canaries=canaries(run),
         struck=frozenset(run.struck),
         attacker=attacker,
@@ -130,14 +137,68 @@ def _missed(run: Run) -> tuple[seen.Missed, ...]:
     )
 
 
+def compared(run: Run, other: Iterable[noninterference.Emission]) -> noninterference.Comparison:
+    """What the critical partitions of a run emitted, beside what they emitted in another: ``other``.
+
+    Of a run that an attack from outside has ended, as far as its whole frames go.
+    """
+    mine = emitted(run, noninterference.critical(run.design))
+    theirs = tuple(other)
+    if run.ended_by is not None:
+        last = max((frame.frame for frame in _frames(run)), default=-1)
+        theirs = tuple(emission for emission in theirs if emission.frame <= last)
+    return noninterference.compare(mine, theirs)
+
+
+def _record_bytes(run: Run) -> dict[int, int]:
+    """What each frame takes in the journal; of two records of one frame, both."""
+    found: dict[int, int] = {}
+    for frame in _frames(run):
+        found[frame.frame] = found.get(frame.frame, 0) + len(codec.encode(frame))
+    return found
+
+
+def _stopped(run: Run) -> str:
+    """Why a run ended before its time, in the monitor's words; empty when it did not."""
+    if run.record.exit_status == 0 and run.record.frames_done == run.record.plan.frames:
+        return ""
+    last = [note for note in run.record.notes if note.kind in ("end", "refused")]
+    return last[-1].text if last else "without a word"
+
+
+def _notes_lost(run: Run) -> int:
+    return sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
+
+
+def _journal_problem(run: Run) -> str:
+    """Why the journal is not sound; of a monitor that had no last word, only whether its chain holds."""
+    if run.reading is None:
+        return run.journal_problem
+    told = [note.facts["chain"] for note in run.record.of_kind("end") if "chain" in note.facts]
+    if not told:
+        return ""
+    if run.reading.torn_bytes or not run.reading.is_complete:
+        return f"{run.reading.torn_bytes} bytes behind its last whole record, and the end record is missing"
+    return "" if told[-1] == run.chain else "its chain value is not the one that the monitor told"
+
+
 def unfinished(run: Run) -> list[str]:
-    """Why a run is no evidence: ended early, or left no whole journal."""
+    """Why a run is no evidence: ended early, or left no whole journal.
+
+    One that an attack from outside had to end is evidence up to there, if it ended, and if its journal holds.
+    """
+    if run.ended_by is not None:
+        found = []
+        if run.record.exit_status == 0:
+            found.append(f"went on to its end, although {run.ended_by.attack_id} had struck")
+        if run.reading is None:
+            found.append(f"left no journal that holds: {run.journal_problem}")
+        return found
     found = []
-    if run.record.exit_status != 0 or run.record.frames_done != run.record.plan.frames:
-        last = [note for note in run.record.notes if note.kind in ("end", "refused")]
-        why = last[-1].text if last else "without a word"
+    why = _stopped(run)
+    if why:
         found.append(f"ended after {run.record.frames_done} of {run.record.plan.frames} frames: {why}")
-    lost = sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
+    lost = _notes_lost(run)
     if lost:
         found.append(f"lost {lost} of the monitor's notes on their way to the console")
     if run.reading is None or not run.reading.is_complete:

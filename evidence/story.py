@@ -3,8 +3,9 @@
 Four runs of one seed:
 
 - ``attacked``  the walls stand, the attacker holds the transfer partition
-- ``replayed``  no attacker; a player sends exactly what the gates admitted in ``attacked`` (noninterference)
-- ``calm``      no attacker at all: the fault-free twin that harm is graded against
+- ``replayed``  no attacker; a player sends exactly what the gates admitted in ``attacked`` (noninterference); what
+                failed in the world from outside fails here, too
+- ``calm``      no attacker and no fault at all: the twin that harm is graded against
 - ``open``      the attacker again, with every wall left out: shows that each attack works when nothing stops it
 
 An attack counts as HELD only if it ran, its effect was looked for and was absent, and the same attack had its effect
@@ -21,7 +22,7 @@ from evidence import harm, masking, noninterference
 from evidence.at_end import off_at_end
 from evidence.noninterference import Comparison
 from evidence.outcome import Outcome
-from evidence.sightings import emitted, leaks, observations, unfinished
+from evidence.sightings import compared, emitted, leaks, observations, unfinished
 from evidence.stopping import Stopping, stopping, unavailable, undelivered
 from faults import catalogue, detectors, experiment
 from faults.attack import Effect, Injection
@@ -97,7 +98,7 @@ class Story:
             found.append("therapy emitted nothing, so there was nothing to compare")
         elif self.comparison.difference is not None:
             found.append(f"therapy's output changed under attack: {self.comparison.difference}")
-        if self.harm_attacked.severity > harm.Severity.S0:
+        if self.was_harmed:
             found.append(f"the patient was harmed behind the walls: grade {self.harm_attacked.severity.name}")
         if self.needs_harm and self.harm_open.severity < harm.Severity.S3:
             found.append(
@@ -118,12 +119,22 @@ class Story:
         return found
 
     @property
+    def was_harmed(self) -> bool:
+        """Whether the attacker hurt the patient behind the walls.
+
+        A fault that came from outside the device may cost its patient something wherever the walls stand: that is told,
+        and is no harm by an attacker.
+        """
+        from_outside = self.attacked.world_faults or self.attacked.ended_by is not None
+        return self.harm_attacked.severity > harm.Severity.S0 and not from_outside
+
+    @property
     def gave_way(self) -> bool:
         """Whether anything was seen to get through: an effect, a difference, harm behind the walls, or a secret."""
         return (
             any(trial.outcome is Outcome.BREACH for trial in self.trials)
             or self.comparison.difference is not None
-            or self.harm_attacked.severity > harm.Severity.S0
+            or self.was_harmed
             or bool(self.canary_leaks)
         )
 
@@ -161,7 +172,8 @@ def tell(
     attacked = done("attacked", plan, schedule)
     design = attacked.design
     admitted = emitted(attacked, noninterference.others(design))
-    replayed = done("replayed", replace(fast, overlays=noninterference.players(design, admitted)), ())
+    played = replace(fast, overlays=noninterference.players(design, admitted))
+    replayed = done("replayed", played, attacked.world_faults)
     calm = done("calm", fast, ())
     opened = done("open", replace(fast, without=walls.ALL), schedule)
     return replace(_judge(attacked, replayed, calm, opened), needs_harm=needs_harm)
@@ -170,8 +182,8 @@ def tell(
 def _judge(attacked: Run, replayed: Run, calm: Run, opened: Run) -> Story:
     onset_min = min((one.frame for one in attacked.schedule), default=0) * attacked.design.frame_ms // 60_000
     critical = noninterference.critical(attacked.design)
-    comparison = noninterference.compare(emitted(attacked, critical), emitted(replayed, critical))
-    open_comparison = noninterference.compare(emitted(opened, critical), emitted(calm, critical))
+    comparison = compared(attacked, emitted(replayed, critical))
+    open_comparison = compared(opened, emitted(calm, critical))
     seen = observations(attacked, replayed, is_replay=True)
     open_seen = observations(opened, calm, is_replay=False)
     trials = tuple(
@@ -220,7 +232,8 @@ def _outcome(
 ) -> Outcome:
     if effect.succeeded:
         return Outcome.BREACH
-    if run.record.frames_done <= one.frame:
+    was_struck = (one.attack_id, one.frame) in run.struck
+    if run.record.frames_done <= one.frame and not was_struck:
         return Outcome.NO_REPLY
     if not detectors.was_activated(one.attack_id, seen, one):
         return Outcome.NOT_ACTIVATED

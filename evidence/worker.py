@@ -1,8 +1,9 @@
 """A worker: performs experiments one after another, each told in one line. ``python -m evidence.worker``.
 
-It reads lines of text (``evidence.experiment``) on its standard input and answers each with one line of JSON
-(``evidence.workers.Summary``) on its standard output. It keeps a nursery of monitors and the runs of comparison. What
-an experiment does to it costs that experiment only: whoever asked starts another worker.
+It reads lines on its standard input, each the number of a question and an experiment (``evidence.experiment``), and
+answers each with one line on its standard output: that number, and JSON (``evidence.workers.Summary``). It keeps a
+nursery of monitors and the runs of comparison. What an experiment does to it costs that experiment only: whoever asked
+starts another worker.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints must not come between the answers
     with Nursery() as nursery:
         references = References(nursery)
-        for line in sys.stdin:
-            told = msgspec.json.encode(answer(line.strip(), references)) + b"\n"
+        for question in sys.stdin:
+            number, _, line = question.strip().partition(" ")
+            told = number.encode() + b" " + msgspec.json.encode(answer(line, references)) + b"\n"
             try:
                 out.write(told)
             except BrokenPipeError:  # whoever asked is gone

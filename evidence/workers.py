@@ -1,12 +1,20 @@
-"""Workers from the side of whoever asks: one process, one experiment at a time, restarted when it dies or is late."""
+"""Workers from the side of whoever asks: one process, one experiment at a time, restarted when it dies or is late.
+
+A worker is no more believed than a partition: an attack may have got at it. Its answer is one line of bounded length in
+bounded time, and counts only if it bears the number of its question, which is drawn by chance, and if nothing else has
+come through its door.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +27,9 @@ from evidence.outcome import Outcome
 _ROOT = Path(__file__).resolve().parent.parent
 #: An experiment that takes longer has no answer. The longest attack holds a device for a few seconds.
 ANSWER_S_MAX = 60.0
+#: A finding in JSON takes a few thousand.
+ANSWER_BYTES_MAX = 4 << 20
+_NUMBER_BYTES = 8
 _CLOSING_S_MAX = 5.0
 
 
@@ -85,6 +96,24 @@ def summary_of(finding: Finding) -> Summary:
     )
 
 
+def _answer(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """All that has come out of the worker's door when a line is whole. What does not end so: it died, or said too much.
+
+    Raises ``TimeoutError``.
+    """
+    assert process.stdout is not None
+    door, said, until_s = process.stdout.fileno(), b"", time.monotonic() + timeout_s
+    while not said.endswith(b"\n") and len(said) <= ANSWER_BYTES_MAX:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0 or not select.select([door], [], [], left_s)[0]:
+            raise TimeoutError
+        piece = os.read(door, 1 << 16)
+        if not piece:
+            break
+        said += piece
+    return said
+
+
 class Worker:
     """One worker process. A context manager; ``ask`` starts a new one when the last has died or was late."""
 
@@ -102,20 +131,27 @@ class Worker:
 
     def ask(self, line: str, timeout_s: float = ANSWER_S_MAX) -> Summary:
         """Have one experiment performed. No answer in time, or none at all, is NO-REPLY."""
-        process = self._process or self._start()
+        process = self._unheard() or self._start()
         assert process.stdin is not None
-        assert process.stdout is not None
+        number = secrets.token_hex(_NUMBER_BYTES)
         try:
-            process.stdin.write(line.encode() + b"\n")
+            process.stdin.write(f"{number} {line}\n".encode())
             process.stdin.flush()
         except BrokenPipeError:
             return self._lost(line, "the worker had ended")
-        if not select.select([process.stdout], [], [], timeout_s)[0]:
+        try:
+            said = _answer(process, timeout_s)
+        except TimeoutError:
             return self._lost(line, f"there was no answer within {timeout_s:g} s")
-        told = process.stdout.readline()
-        if not told.endswith(b"\n"):
+        if not said.endswith(b"\n"):
             return self._lost(line, "the worker died over it")
-        return msgspec.json.decode(told, type=Summary)
+        theirs, _, told = said.partition(b" ")
+        try:
+            if theirs != number.encode() or b"\n" in told[:-1]:
+                raise ValueError(theirs)
+            return msgspec.json.decode(told, type=Summary)
+        except ValueError:  # msgspec's own are such, too
+            return self._lost(line, "somebody else answered in the worker's place")
 
     def close(self) -> None:
         """End the process and everything that it started."""
@@ -138,6 +174,17 @@ class Worker:
         if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
 
+    def _unheard(self) -> subprocess.Popen[bytes] | None:
+        """The present worker, if it lives and nothing comes out of its door that nobody has asked for."""
+        process = self._process
+        if process is None:
+            return None
+        assert process.stdout is not None
+        if select.select([process.stdout], [], [], 0)[0]:
+            self._end(process)
+            return None
+        return process
+
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "evidence.worker"],
@@ -149,12 +196,17 @@ class Worker:
         return self._process
 
     def _lost(self, line: str, why: str) -> Summary:
-        process, self._process = self._process, None
-        self.restarts += 1
-        if process is not None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for end in (process.stdin, process.stdout):
-                assert end is not None
-                end.close()
+        if self._process is not None:
+            self._end(self._process)
         return Summary(line, Outcome.NO_REPLY.value, (), (why,))
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a worker that is not to be believed any more; the next question starts another."""
+        self._process = None
+        self.restarts += 1
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for end in (process.stdin, process.stdout):
+            assert end is not None
+            with contextlib.suppress(BrokenPipeError):
+                end.close()

@@ -101,7 +101,8 @@ class Attack:
     """One attack or fault: a family of experiments, one for each draw of its parameters.
 
     ``inject`` runs inside the taken-over partition, ``strike`` outside the device, as the environment does; an attack
-    has one of the two. ``effect`` looks at what the harness saw, never at an error code.
+    has one of the two, and one from outside says what it ``strikes``. ``effect`` looks at what the harness saw, never
+    at an error code.
     """
 
     id: str
@@ -110,16 +111,26 @@ class Attack:
     effect: Detect
     inject: Inject | None = None
     strike: Strike | None = None
+    #: What an attack from outside strikes: the "world", whose faults are part of the run of comparison, too, or the
+    #: "monitor". Empty for one from inside.
+    strikes: str = ""
+    #: Whether the run ends with it: it "must" (by its nature), or it "may" (the device goes to its safe state over it,
+    #: in order). Then what was done until then counts, and no more is expected.
+    ends_the_run: str = ""
     #: What an injector inside does before, in each life, as soon as code of the image can run at all.
     at_start: Begin | None = None
     #: What may vary from experiment to experiment, each with its range. What is not given is the injector's usual.
     parameters: Mapping[str, Range] = field(default_factory=dict)
+    #: What an injection gets that does not say otherwise, where that is not what the injector takes by itself.
+    usual: Mapping[str, Value] = field(default_factory=dict)
     #: What only the harness knows and the injector needs: names of ``faults.means.GIVES``.
     needs: tuple[str, ...] = ()
     #: The output port whose honest message of that frame gives way, so that the port's rate is kept.
     replaces: str = ""
     #: Whether a walled partition may lose its life over it.
     costs_a_restart: bool = False
+    #: Whether it has to be faster than somebody else, so that one run without its effect says little.
+    is_a_race: bool = False
     #: Walls that stand against it as far as its author knows: named beside what was seen, and where ablation begins
     #: to ask. Nothing is believed of it.
     walls: tuple[str, ...] = ()

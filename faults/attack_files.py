@@ -20,6 +20,8 @@ from faults.attack import Attack
 OWN_FOLDER = Path(__file__).parent / "attacks"
 #: The folder of a design in which its author may put more attacks.
 DESIGN_FOLDER = "attacks"
+#: What an attack from outside may strike.
+STRUCK = ("world", "monitor")
 _NAME = re.compile(r"([a-z]\d{2})_[a-z0-9_]+\.py")
 
 
@@ -76,6 +78,16 @@ def _load(attack_id: str, path: Path, *, is_own: bool) -> Attack:
     if (found.inject is None) == (found.strike is None):
         raise AttackFileWrong(
             f"{path}: an attack has an injector inside (inject) or outside (strike), one of them"
+        )
+    if found.strikes not in (STRUCK if found.strike is not None else ("",)):
+        raise AttackFileWrong(
+            f"{path}: an attack with a strike says what it strikes ({' or '.join(STRUCK)}), and no other says that; "
+            f"its ATTACK says {found.strikes!r}"
+        )
+    if found.ends_the_run not in (("", "may", "must") if found.strike is not None else ("",)):
+        raise AttackFileWrong(
+            f"{path}: an attack with a strike may or must end the run (ends_the_run='may' or 'must'), and no other "
+            f"says that; its ATTACK says {found.ends_the_run!r}"
         )
     return found
 

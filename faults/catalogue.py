@@ -33,6 +33,10 @@ NOT_BUILT: Mapping[str, str] = MappingProxyType(
             "second whatever wall stands, and that number is measured, not judged."
         ),
         "F06": "The reference device has no updates yet, so there is none that a loss of power could interrupt.",
+        "R10": (
+            "A monitor that cannot write its journal stops the device in its safe state whatever wall stands, so that "
+            "there is no control to compare it with; a test of the device shows it instead."
+        ),
         "K14": "No two processes of the device share a folder in which both may write: there is no spool and no inbox "
         "of updates, and the one name in a channel's folder is gone before code of a partition runs.",
     }
@@ -69,7 +73,14 @@ class Row:
     built: bool
 
 
-_FAMILIES = {"C": "channel", "K": "kernel", "B": "boot and update", "N": "network", "F": "fault"}
+_FAMILIES = {
+    "C": "channel",
+    "K": "kernel",
+    "B": "boot and update",
+    "N": "network",
+    "F": "fault",
+    "R": "referee",
+}
 
 
 @cache

@@ -114,3 +114,14 @@ def died_or_stopped(seen: Observations, injection: Injection) -> Effect:
         if label == seen.victim and injection.covers(frame) and peak.was_stopped:
             return Effect(True, f"{seen.victim} was stopped in frame {frame}.")
     return Effect(False, f"{seen.victim} lived on and missed no window.")
+
+
+def innocent_ended(seen: Observations, injection: Injection) -> Effect:
+    """Whether the monitor ended the victim, which had done nothing, and whether it was started again."""
+    lost = seen.ended(injection, seen.victim)
+    if not lost:
+        return Effect(False, f"The monitor ended no life of {seen.victim}.")
+    is_off = all(life.ended_frame is not None for life in seen.lives or () if life.partition == seen.victim)
+    times = f"{len(lost)} time{'s' if len(lost) > 1 else ''}"
+    rest = ", until it was not started again" if is_off else ""
+    return Effect(True, f"{seen.victim}, which had done nothing, was ended {times}{rest} ({lost[0].reason}).")

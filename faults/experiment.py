@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from faults import attack_files, catalogue, image, means
-from faults.attack import ATTACKED, Injection, Report
+from faults.attack import ATTACKED, Attack, Injection, Report
 from faults.collector import Collector
 from faults.outside import Stage
-from faults.seen import Peaks, Received, Survivor
+from faults.seen import Peaks, Received, StandIn, Survivor
+from faults.stand_in import Substitute
 from faults.terminal import Terminal
 from faults.watcher import Watcher
 from ipc_schemas import links
@@ -34,6 +35,10 @@ from world.nursery import Nursery
 
 #: What an attack may leave alive ends by itself this long after the run began.
 SURVIVAL_S = 60.0
+#: The monitor's exit status when a fault made it stop the device.
+SAFE_STATE = 1
+#: What refusals, rulings and lives may take of a frame's record, and what a message takes besides itself.
+_RECORD_BYTES_OF_EVENTS, _BYTES_OF_A_MESSAGE = 32_768, 16
 #: How long after the violent end of a monitor its processes may take to be gone.
 PATIENCE_S = 2.0
 
@@ -53,6 +58,7 @@ class Run:
     shared_files: dict[tuple[int, str], int] = field(default_factory=dict)
     clock_jumps: tuple[tuple[int, int], ...] = ()
     survivors: tuple[Survivor, ...] = ()
+    stand_in: StandIn | None = None
     #: Outside attacks that were carried out: id and frame, and what each says of itself.
     struck: dict[tuple[str, int], Report] = field(default_factory=dict)
 
@@ -60,6 +66,23 @@ class Run:
     def world(self) -> Any:
         """The world as the run left it."""
         return self.record.world
+
+    @property
+    def world_faults(self) -> tuple[Injection, ...]:
+        """What was done to the world from outside: part of any run that this one is compared with."""
+        return tuple(one for one in self._struck() if self._attack(one).strikes == "world")
+
+    @property
+    def ended_by(self) -> Injection | None:
+        """The attack from outside with which this run ended, as it must or may (in order, with status 1), if any."""
+        kinds = ("must", "may") if self.record.exit_status == SAFE_STATE else ("must",)
+        return next((one for one in self._struck() if self._attack(one).ends_the_run in kinds), None)
+
+    def _struck(self) -> list[Injection]:
+        return [one for one in self.schedule if (one.attack_id, one.frame) in self.struck]
+
+    def _attack(self, one: Injection) -> Attack:
+        return attack_files.built(self.design.folder)[one.attack_id]
 
     @property
     def kill_ms(self) -> list[float]:
@@ -122,10 +145,15 @@ def _attacked(
         Terminal() as terminal,
         Bench(nursery) as bench,
         _open_folder(token) as drop,
+        _worker(design, schedule, token) as worker,
     ):
         known = _means(design, collector, bench.monitor.pid, token, terminal, drop)
+        if worker is not None:
+            known = replace(known, worker_pid=worker.pid, verdict=worker.held)
         equipped = catalogue.with_spans(means.equip(schedule, known, attack_files.built(design.folder)))
-        with Watcher(bench.monitor.pid, names, now.frame_now, token, folder=drop) as watcher:
+        with Watcher(
+            bench.monitor.pid, names, now.frame_now, token, folder=drop, run_folder=str(folder)
+        ) as watcher:
 
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
@@ -153,6 +181,7 @@ def _attacked(
         shared_files=watcher.shared_files,
         clock_jumps=tuple(watcher.clock_jumps),
         survivors=survivors,
+        stand_in=worker.seen if worker is not None else None,
         struck=struck,
     )
     return _read(result, folder)
@@ -205,8 +234,25 @@ def _means(
         victim=next((p.name for p in design.partitions if p.is_critical), ""),
         terminal=terminal.path,
         folder=drop,
+        record_bytes_max=_RECORD_BYTES_OF_EVENTS
+        + sum(
+            port.messages_per_frame_max * (port.bytes_max + _BYTES_OF_A_MESSAGE)
+            for port in design.ports
+            if port.is_output
+        ),
         core_pattern=Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip(),
     )
+
+
+@contextmanager
+def _worker(design: Design, schedule: Sequence[Injection], token: str) -> Iterator[Substitute | None]:
+    """A stand-in for the worker, where an attack is one on the worker."""
+    attacks = attack_files.built(design.folder)
+    if not any("worker" in attacks[one.attack_id].needs for one in schedule):
+        yield None
+        return
+    with Substitute(token) as worker:
+        yield worker
 
 
 @contextmanager

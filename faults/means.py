@@ -34,6 +34,11 @@ class Means:
     terminal: str = ""
     #: A folder into which everyone may write, and which ends with the run.
     folder: str = ""
+    #: The process that stands in for the experiment's worker (0: none), and the verdict in its memory.
+    worker_pid: int = 0
+    verdict: str = ""
+    #: The most bytes that one frame of honest traffic can take in the journal.
+    record_bytes_max: int = 0
     #: Where this host writes cores (core(5)).
     core_pattern: str = ""
 
@@ -78,6 +83,8 @@ GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "terminal": lambda means, _: {"terminal": means.terminal},
     "folder": lambda means, _: {"folder": means.folder, "core_pattern": means.core_pattern},
     "contract": lambda means, _: {"messages_per_frame_max": means.hints_max},
+    "worker": lambda means, _: {"worker_pid": means.worker_pid, "verdict": means.verdict},
+    "journal": lambda means, _: {"record_bytes_max": means.record_bytes_max},
 }
 
 
@@ -90,7 +97,7 @@ def equip(schedule: Iterable[Injection], means: Means, attacks: Mapping[str, Att
 
 
 def _given(attack: Attack, means: Means) -> dict[str, Value]:
-    given: dict[str, Value] = {}
+    given: dict[str, Value] = dict(attack.usual)
     for need in attack.needs:
         given |= GIVES[need](means, attack.id)
     return given

@@ -98,6 +98,20 @@ class LogLine(NamedTuple):
     text: str
 
 
+class StandIn(NamedTuple):
+    """What had become of the process that stands in for the experiment's worker, when the run was over.
+
+    ``signal`` ended it (0: it lived), ``was_stopped`` by one it lay still. ``told`` is the verdict that it told when
+    asked, ``held`` the one that it was given; ``forged`` is what came out of its door that it had not said.
+    """
+
+    signal: int
+    was_stopped: bool
+    told: str
+    held: str
+    forged: str
+
+
 class Missed(NamedTuple):
     """A window that a partition did not have, or did not end in time."""
 
@@ -133,6 +147,15 @@ class Observations:
     survivors: tuple[Survivor, ...] | None = None
     lives: tuple[Life, ...] | None = None
     missed: tuple[Missed, ...] | None = None
+    #: The bytes of each frame's record in the journal.
+    record_bytes: Mapping[int, int] | None = None
+    #: Why the journal does not hold, or is not the one whose chain value the monitor told; empty: it is sound.
+    journal_problem: str | None = None
+    #: Why the device stopped before its frames were done; empty: it did not.
+    stopped: str | None = None
+    #: How many of the monitor's notes did not reach the console.
+    notes_lost: int | None = None
+    stand_in: StandIn | None = None
     canaries: tuple[bytes, ...] = ()
     #: Outside attacks that were carried out: id and frame.
     struck: frozenset[tuple[str, int]] = frozenset()

@@ -28,7 +28,7 @@ FDS_LOOKED_AT_MAX = 4_096
 SHARED_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
 #: Under this name a key that all can see is listed beside the files that all can see.
 KEYS = "/proc/keys"
-#: The kernel's smallest descriptor table; it only grows.
+#: The kernel's smallest descriptor table.
 _FD_TABLE_MIN = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -54,7 +54,7 @@ class Watcher:
     ``root_pid`` is the top of the run's processes; ``names`` maps a process name (``/proc/PID/comm``) to a
     label; descendants of a labelled process count with it. ``frame_now`` gives the run's current frame.
     ``token`` is the run's (``faults.means.Means``): processes and files of attacks have names that begin
-    with it. ``folder`` is one in which every file counts as an attack's.
+    with it. ``folder`` is one in which every file counts as an attack's, ``run_folder`` the run's own.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Watcher:
         token: str,
         interval_s: float = INTERVAL_S,
         folder: str = "",
+        run_folder: str = "",
     ) -> None:
         self.peaks: dict[tuple[str, int], Peaks] = {}
         self.frame_seen_s: dict[int, tuple[float, float]] = {}
@@ -72,10 +73,11 @@ class Watcher:
         self.clock_jumps: list[tuple[int, int]] = []
         self.samples = 0
         self._root_pid, self._names, self._frame_now, self._token = root_pid, names, frame_now, token
-        self._interval_s, self._folder = interval_s, folder
+        self._interval_s, self._folder, self._run_folder = interval_s, folder, run_folder
         self._usual: dict[int, tuple[str, int | None]] = {}
         self._labelled: dict[tuple[int, int], str] = {}
         self._ticks: dict[tuple[int, int], int] = {}
+        self._tables: dict[tuple[int, int], int] = {}
         self._clock_error = kernel_tables.ClockError()
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -146,6 +148,8 @@ class Watcher:
             self._record(self.peaks.setdefault((label, frame), Peaks()), processes)
         for folder in SHARED_FOLDERS:
             self._sample_folder(folder, frame, self._token)
+        if self._run_folder:
+            self._sample_folder(self._run_folder, frame, self._token)
         if self._folder:
             self._sample_folder(self._folder, frame, "")
         if self.samples % SELDOM == 0:
@@ -201,7 +205,23 @@ class Watcher:
             peak.cpu_s += (one.cpu_ticks - before) / _TICKS_PER_S
             self._ticks[(one.pid, one.started)] = one.cpu_ticks
             self._record_namespace(peak, processes[0].pid, one.pid)
-            _record_descriptors(peak, one.pid)
+            if not _record_descriptors(peak, one.pid):
+                self._record_table(peak, one)
+
+    def _record_table(self, peak: Peaks, one: _Process) -> None:
+        """Where descriptors cannot be listed: what the size of their table says, which the kernel only ever enlarges.
+
+        A process may have been born with a large one. If it has grown since, then, as it grows by doubling at least, a
+        descriptor in the new half is what it grew for.
+        """
+        size = int(_status(one.pid, "FDSize") or 0)
+        if not size:
+            return
+        first = self._tables.setdefault((one.pid, one.started), size)
+        if size <= _FD_TABLE_MIN:
+            peak.fds_max = max(peak.fds_max, size)
+        elif size > first:
+            peak.fds_max = max(peak.fds_max, size // 2 + 1)
 
     def _record_namespace(self, peak: Peaks, main_pid: int, pid: int) -> None:
         """A process that has moved to a user namespace of its own: by the link, or by capabilities out of
@@ -239,14 +259,12 @@ def _capabilities(pid: int) -> int | None:
     return int(text, 16) if text else None
 
 
-def _record_descriptors(peak: Peaks, pid: int) -> None:
+def _record_descriptors(peak: Peaks, pid: int) -> bool:
+    """Whether they could be listed."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        table = _status(pid, "FDSize")
-        if table and int(table) <= _FD_TABLE_MIN:
-            peak.fds_max = max(peak.fds_max, int(table))
-        return
+        return False
     held, memory_files = 0, Counter[str]()
     for name in names[:FDS_LOOKED_AT_MAX]:
         with contextlib.suppress(OSError):
@@ -260,6 +278,7 @@ def _record_descriptors(peak: Peaks, pid: int) -> None:
     peak.fds_max = max(peak.fds_max, len(names))
     peak.held_bytes_max = max(peak.held_bytes_max, held)
     peak.memory_files |= memory_files
+    return True
 
 
 def _look(pid: int) -> _Process | None:

@@ -196,7 +196,8 @@ class Lives:
         if seat.name == WORLD or is_gate:
             self.tell(self.frame, "log", f"gate of {seat.name}", sanitised(data[:_LOG_TEXT_MAX]))
             return
-        if self._keep_log(seat, data) and seat.life is not None:
+        is_flood = self._keep_log(seat, data) and "window" in self.warden.walls
+        if is_flood and seat.life is not None:
             self.raise_event(seat, Event.LOG_FLOOD, "more than its bound of log in a frame")
 
     def _keep_log(self, seat: Seat, data: bytes) -> bool:

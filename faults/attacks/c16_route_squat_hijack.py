@@ -195,6 +195,7 @@ ATTACK = Attack(
     parameters={"dose_u": Between(5, DOSE_U_MAX)},
     needs=("victim", "ports", "token"),
     costs_a_restart=True,
+    is_a_race=True,
     shows_within_frames=36,
     walls=("mntns", "seccomp", "pidns", "uid", "landlock", "pidscg"),
 )

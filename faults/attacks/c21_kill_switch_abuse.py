@@ -6,6 +6,7 @@ import os
 import signal
 
 from faults.attack import Attack, Between, Effect, Injection, OneOf, Parameters, Report
+from faults.effects import innocent_ended
 from faults.implant import messages, victim
 from faults.implant.foothold import Foothold
 from faults.seen import Observations
@@ -41,13 +42,7 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
 
 def effect(seen: Observations, injection: Injection) -> Effect:
     """The innocent lost lives, or all of them."""
-    lost = seen.ended(injection, seen.victim)
-    if not lost:
-        return Effect(False, f"The monitor ended no life of {seen.victim}.")
-    is_off = all(life.ended_frame is not None for life in seen.lives or () if life.partition == seen.victim)
-    times = f"{len(lost)} time{'s' if len(lost) > 1 else ''}"
-    rest = ", until it was not started again" if is_off else ""
-    return Effect(True, f"{seen.victim}, which had done nothing, was ended {times}{rest} ({lost[0].reason}).")
+    return innocent_ended(seen, injection)
 
 
 ATTACK = Attack(

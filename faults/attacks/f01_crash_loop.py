@@ -62,6 +62,7 @@ ATTACK = Attack(
         "how": OneOf(("exception", "exit", "segv")),
         "for_frames": Between(DEATHS_MIN, DEATHS_MAX),
     },
+    usual={"for_frames": DEATHS_MIN},
     needs=("restarts",),
     costs_a_restart=True,
     walls=("budget",),

@@ -97,6 +97,8 @@ ATTACK = Attack(
     "The glucose sensor fails, and shows values that no body can have.",
     effect,
     strike=strike,
+    strikes="world",
+    ends_the_run="may",
     parameters={"kind": OneOf(("nan", "inf", "huge")), "readings": Between(SAFE_WITHIN_FRAMES, READINGS_MAX)},
     walls=("range", "schema", "recheck"),
     shows_within_frames=SAFE_WITHIN_FRAMES + 1,

@@ -46,6 +46,8 @@ ATTACK = Attack(
     "The monitor itself dies, without a chance to tidy up, and leaves everything else to itself.",
     effect,
     strike=strike,
+    strikes="monitor",
+    ends_the_run="must",
     parameters={"after_ms": Between(0, AFTER_MS_MAX)},
     walls=("lifeline",),
     shows_within_frames=STANDS_STILL_AFTER_FRAMES + 1,

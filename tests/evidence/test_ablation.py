@@ -156,3 +156,49 @@ def test_a_breach_without_the_attacks_own_effect_got_through_all_the_same() -> N
         is_root=True,
     )
     assert [cut.walls for cut in leaky.cuts] == [{"seccomp"}]
+
+
+YAMA = "kernel.yama.ptrace_scope is 1"
+
+
+def test_an_attack_that_this_host_forbids_anyway_is_masked_and_the_setting_is_named() -> None:
+    row = ablation.search("K01", lambda _: told(False), walls.ALL, is_root=False, masked_by=YAMA)
+    assert (row.outcome, row.cuts, row.is_complete) == (Outcome.MASKED_BY_HOST, (), False)
+    assert YAMA in row.reason
+
+
+def test_a_setting_of_the_host_hides_neither_a_breach_nor_what_cannot_be_told() -> None:
+    through = search_masked(lambda without: told(without == walls.ALL))
+    assert through.outcome is Outcome.HELD
+    blind = search_masked(
+        lambda without: told(None if without else False, Outcome.UNKNOWN if without else Outcome.HELD)
+    )
+    assert blind.outcome is Outcome.UNKNOWN
+    breached = search_masked(lambda _: told(True, Outcome.BREACH))
+    assert breached.outcome is Outcome.BREACH
+
+
+def test_an_attack_that_its_interlock_holds_back_on_this_host_is_masked() -> None:
+    idle = search_masked(lambda _: told(False, Outcome.NOT_ACTIVATED))
+    assert idle.outcome is Outcome.MASKED_BY_HOST
+    with_walls_only = search_masked(
+        lambda w: told(w == walls.ALL, Outcome.HELD if w else Outcome.NOT_ACTIVATED)
+    )
+    assert with_walls_only.outcome is Outcome.NOT_ACTIVATED
+
+
+def search_masked(ask: ablation.Ask) -> Row:
+    return ablation.search("K15", ask, walls.ALL, is_root=True, masked_by="kernel.core_pattern is '|x'")
+
+
+def test_a_race_that_is_lost_once_is_run_again() -> None:
+    device = Device([frozenset({"uid"})])
+    lost = iter([True, True, False] * 50)
+
+    def unlucky(without: frozenset[str]) -> Summary:
+        """Of three runs in which it would get through, it is fast enough in one."""
+        answer = device(without)
+        return told(False) if answer.got_through and next(lost) else answer
+
+    row = ablation.search("C16", unlucky, walls.ALL, is_root=True, is_a_race=True)
+    assert [cut.walls for cut in row.cuts] == [{"uid"}]

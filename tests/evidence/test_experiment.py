@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence import experiment
+from evidence import experiment, noninterference, sightings
 from evidence.experiment import Experiment, LineWrong, References
 from evidence.outcome import Outcome
 from faults import attack_files
 from faults.attack import Injection
+from faults.experiment import Run
+from ipc_schemas import codec
+from monitor import journal
+from monitor.loader import load_design
 from sandbox import walls
+from world.bench import Plan, Record
 from world.nursery import Nursery
 
 PUMP = Path(__file__).resolve().parent.parent.parent / "designs" / "insulin_pump"
@@ -77,3 +82,89 @@ def test_an_experiment_holds_breaches_without_its_wall_and_is_the_same_again() -
     assert references.runs_done == 2  # the calm twin and the replay, once each
     assert (open_.outcome, open_.got_through) == (Outcome.BREACH, True)
     assert "two readings" in open_.reasons[0]
+
+
+def test_a_fault_of_the_world_strikes_the_run_of_comparison_as_well() -> None:
+    """F04 on real processes: therapy doses differently with a failed sensor, and in the same way in both runs."""
+    failed = Injection(12, "F04", {"kind": "nan", "readings": 6})
+    other = Injection(12, "F04", {"kind": "nan", "readings": 7})
+    with Nursery() as nursery:
+        references = References(nursery)
+        held = experiment.perform(experiment.single(PUMP, failed), references)
+        assert references.runs_done == 3  # calm; calm with the fault; the replay with the fault
+        experiment.perform(experiment.single(PUMP, failed), references)
+        assert references.runs_done == 3
+        experiment.perform(experiment.single(PUMP, other), references)
+        assert references.runs_done == 5  # another fault of the world is another world
+        open_ = experiment.perform(experiment.single(PUMP, failed, walls.ALL), references)
+    assert held.outcome is Outcome.HELD, held.reasons
+    assert held.comparison is not None
+    assert held.comparison.holds
+    assert (open_.outcome, open_.got_through) == (Outcome.BREACH, True)
+    without_fault = references.calm(held.experiment.plan)
+    assert held.comparison.messages > 0
+    critical = noninterference.compare(
+        references.calm(held.experiment.plan, (failed,)).emissions, without_fault.emissions
+    )
+    assert (
+        critical.difference is not None
+    )  # the fault shows in what therapy does: the comparison was no empty one
+
+
+def test_a_device_that_stops_in_order_over_a_fault_of_its_world_has_answered() -> None:
+    """Without ``schema`` the gate lets the sensor's nonsense pass, and the monitor's recheck ends the run."""
+    failed = Injection(12, "F04", {"kind": "nan"})
+    with Nursery() as nursery:
+        found = experiment.perform(
+            experiment.single(PUMP, failed, frozenset({"schema"})), References(nursery)
+        )
+    assert found.outcome is not Outcome.NO_REPLY, found.reasons
+    assert found.got_through is False
+
+
+def test_a_monitor_that_is_killed_is_judged_by_what_outlives_it_and_by_its_whole_frames() -> None:
+    with Nursery() as nursery:
+        references = References(nursery)
+        held = experiment.perform(experiment.single(PUMP, Injection(12, "F07", {"after_ms": 2})), references)
+        open_ = experiment.perform(
+            experiment.single(PUMP, Injection(12, "F07"), frozenset({"lifeline"})), references
+        )
+    assert held.outcome is Outcome.HELD, held.reasons
+    assert held.comparison is not None
+    assert held.comparison.messages > 20
+    assert open_.outcome is Outcome.BREACH
+    assert "lived on" in open_.reasons[0]
+
+
+def test_emissions_of_a_run_that_was_cut_short_are_compared_up_to_its_last_whole_frame_only() -> None:
+    """A difference before the end is still one, and a run that was not ended is compared to its end."""
+    emissions = tuple(noninterference.Emission(frame, "therapy.alarm", bytes([frame])) for frame in range(6))
+    ended, whole = (_ended_run(emissions[:4], by_strike=flag) for flag in (True, False))
+    assert sightings.compared(ended, emissions).holds
+    assert sightings.compared(whole, emissions).difference is not None
+    changed = (*emissions[:2], emissions[2]._replace(payload=b"\x63"), *emissions[3:])
+    assert sightings.compared(ended, changed).difference is not None
+
+
+def _ended_run(emissions: tuple[noninterference.Emission, ...], *, by_strike: bool) -> Run:
+    frames = tuple(
+        journal.Frame(
+            one.frame, (journal.Admitted("therapy", 1, 1, codec.join_batch([one.payload])),), (), (), ()
+        )
+        for one in emissions
+    )
+    header = journal.Header(1, "d", "0" * 64, 6, (), {}, ((1, "therapy.alarm"),))
+    design = load_design(PUMP, walls.ALL)
+    record = Record(Plan(PUMP, 6), Path(), None, [], 4, -9)
+    struck = {("F07", 4): {"killed": 1}} if by_strike else {}
+    reading = journal.Reading((header, *frames), "00", 0)
+    return Run(design, record, reading, schedule=(Injection(4, "F07"),), struck=struck)
+
+
+def test_a_killed_monitor_that_leaves_no_journal_that_holds_is_no_evidence() -> None:
+    run = _ended_run((), by_strike=True)
+    assert sightings.unfinished(run) == []
+    run.reading, run.journal_problem = None, "record 3 does not fit the chain"
+    assert sightings.unfinished(run) == ["left no journal that holds: record 3 does not fit the chain"]
+    unstruck = _ended_run((), by_strike=False)
+    assert len(sightings.unfinished(unstruck)) == 2

@@ -44,6 +44,15 @@ def a_host(root: Path, capabilities: str, **settings: int) -> Path:
             "AppArmor restricts user namespaces: kernel.apparmor_restrict_unprivileged_userns is 1",
         ),
         ("K10", ROOT, {"kernel__apparmor_restrict_unprivileged_userns": 1}, ""),
+        ("K11", ORDINARY, {"vm__unprivileged_userfaultfd": 0}, "vm.unprivileged_userfaultfd is 0"),
+        ("K11", ORDINARY, {"vm__unprivileged_userfaultfd": 1}, ""),
+        ("K11", ROOT, {"vm__unprivileged_userfaultfd": 0}, ""),
+        ("K13", ORDINARY, {"dev__tty__legacy_tiocsti": 0}, "dev.tty.legacy_tiocsti is 0"),
+        ("K13", ORDINARY, {}, ""),  # kernels before 6.2 have no such setting
+        ("K13", ROOT, {"dev__tty__legacy_tiocsti": 0}, ""),
+        ("K22", ORDINARY, {}, "this user may not set its clock (no CAP_SYS_TIME)"),
+        ("K22", ROOT, {}, ""),
+        ("R07", ORDINARY, {"kernel__yama__ptrace_scope": 1}, "kernel.yama.ptrace_scope is 1"),
         ("C05", ORDINARY, {"kernel__yama__ptrace_scope": 3, "user__max_user_namespaces": 0}, ""),
     ],
 )
@@ -52,6 +61,21 @@ def test_the_setting_that_forbids_it_is_named(
 ) -> None:
     host = a_host(tmp_path, capabilities, **settings)
     assert masked_by(attack_id, root=host) == reason
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("core", ""),
+        ("|/usr/lib/crash %p", "kernel.core_pattern is '|/usr/lib/crash %p'"),
+        ("/var/cores/%e", "kernel.core_pattern is '/var/cores/%e'"),
+    ],
+)
+def test_a_core_that_would_lie_elsewhere_is_named(tmp_path: Path, pattern: str, reason: str) -> None:
+    host = a_host(tmp_path, ROOT)
+    (host / "proc/sys/kernel").mkdir(parents=True)
+    (host / "proc/sys/kernel/core_pattern").write_text(f"{pattern}\n")
+    assert masked_by("K15", root=host) == reason
 
 
 def test_the_passports_word_counts_for_user_namespaces_only(tmp_path: Path) -> None:

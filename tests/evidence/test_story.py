@@ -188,3 +188,17 @@ def test_an_outcome_is_held_only_when_the_attack_ran_and_works_without_walls(
         _run(frames_done=frames_done),
     )
     assert found is outcome
+
+
+def test_what_a_fault_of_the_world_costs_its_patient_is_told_and_is_no_attackers_harm() -> None:
+    struck = _run()
+    struck.design = load_design(PLAN.design, walls.ALL)
+    struck.reading = journal.Reading(
+        (HEADER, journal.Frame(0, (), (), (), (journal.Life("therapy", 0, "up"),)), *ENTRIES[2:]), "00", 0
+    )
+    struck.schedule = (Injection(1, "F04"),)
+    hurt = replace(_held(), attacked=struck, harm_attacked=_grade(harm.Severity.S2))
+    assert any("harmed" in problem for problem in hurt.problems)  # the fault was planned, and not carried out
+    struck.struck = {("F04", 1): {"kind": "nan"}}
+    assert hurt.problems == []
+    assert not hurt.gave_way

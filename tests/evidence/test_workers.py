@@ -7,8 +7,10 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
+
 from evidence import experiment
-from evidence.workers import Worker
+from evidence.workers import Summary, Worker
 from faults.attack import Injection
 from tests.console.commands import descendants, started
 from tests.support.devices import wait_until
@@ -57,3 +59,61 @@ def test_a_worker_that_is_late_or_killed_costs_its_experiment_only_and_nothing_l
         assert worker.ask(LINE).reasons == ("the worker died over it",)
         timer.join()
         assert worker.restarts == 2
+
+
+def _door(worker: Worker) -> int:
+    """The number of the descriptor on which a worker that has come up gives its answers."""
+    process = worker._start()
+    assert process.stdout is not None
+    ours = os.readlink(f"/proc/self/fd/{process.stdout.fileno()}")
+    folder = Path(f"/proc/{process.pid}/fd")
+
+    def found() -> list[int]:
+        return [
+            int(fd.name) for fd in folder.iterdir() if fd.name not in "012" and str(fd.readlink()) == ours
+        ]
+
+    assert wait_until(lambda: bool(found()), 10.0)
+    return found()[0]
+
+
+def test_an_attack_that_gets_at_the_worker_itself_costs_its_own_experiment_only() -> None:
+    """With no wall up, and on the worker's own process: it is named here, where the harness names a stand-in."""
+    forged = "somebody else answered in the worker's place"
+    with Worker() as worker:
+        for attack, reason in (
+            ("R06@6(worker_pid={pid},how=group)", "the worker died over it"),
+            ("R06@6(worker_pid={pid},how=stop)", "there was no answer within 6 s"),
+            ("R08@6(worker_pid={pid},door={door})", forged),
+            ("R08@6(worker_pid={pid},door={door},what=half)", forged),
+        ):
+            door = _door(worker)
+            assert worker._process is not None
+            parameters = attack.format(pid=worker._process.pid, door=door)
+            line = LINE.replace("C06@6", parameters).replace("without=none", "without=all")
+            lost = worker.ask(line, timeout_s=6.0 if "stop" in attack else 60.0)
+            assert (lost.outcome, lost.reasons, lost.got_through) == ("NO-REPLY", (reason,), None), attack
+        assert worker.restarts == 4
+        assert worker.ask(LINE).outcome == "HELD"
+
+
+def test_what_a_walled_partition_does_to_the_worker_itself_changes_no_answer() -> None:
+    with Worker() as worker:
+        door = _door(worker)
+        assert worker._process is not None
+        pid = worker._process.pid
+        for attack in (f"R06@6(worker_pid={pid})", f"R08@6(worker_pid={pid},door={door})"):
+            told = worker.ask(LINE.replace("C06@6", attack))
+            assert (told.outcome, told.got_through) == ("HELD", False)
+        assert (worker._process.pid, worker.restarts) == (pid, 0)
+
+
+def test_words_that_nobody_asked_for_cost_no_experiment() -> None:
+    with Worker() as worker:
+        number = _door(worker)
+        assert worker._process is not None
+        forged = msgspec.json.encode(Summary(LINE, "BREACH"))
+        with open(f"/proc/{worker._process.pid}/fd/{number}", "wb", buffering=0) as door:
+            door.write(b"0" * 16 + b" " + forged + b"\n")
+        assert worker.ask(LINE).outcome == "HELD"
+        assert worker.restarts == 1

@@ -23,6 +23,7 @@ from faults.seen import (
     Observations,
     Peaks,
     Received,
+    StandIn,
     Survivor,
     first_difference,
 )
@@ -81,6 +82,11 @@ def _status(frame: int, mode: str) -> Emission:
 def _restarts(count: int) -> tuple[Life, ...]:
     """A life that ended in the attack's frame, and so many after it; ``_injection`` grants one."""
     return tuple(Life("transfer", n, FRAME + n, FRAME + n, "ended: partition_exit") for n in range(count + 1))
+
+
+def _stand_in(**changes: Any) -> StandIn:
+    whole = StandIn(0, False, "VERDICT bx000000 HELD", "VERDICT bx000000 HELD", "")
+    return whole._replace(**changes)
 
 
 def _line(text: str, partition: str = "transfer") -> LogLine:
@@ -281,6 +287,42 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),)}, True),
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),)}, False),
     ("F05", {"admitted": (_admitted(HINT, frame=97),)}, False),
+    ("R01", {"record_bytes": {FRAME: 2 << 20}}, True),
+    ("R01", {"record_bytes": {FRAME: 65_537}}, True),
+    ("R01", {"record_bytes": {95: 2 << 20, FRAME: 65_536, UNTIL: 2 << 20}}, False),
+    ("R01", {"record_bytes": {95: 2 << 20}}, None),
+    ("R02", {"frame_seconds": {FRAME: 3.0}, "notes_lost": 0}, True),
+    ("R02", {"frame_seconds": {FRAME: 0.1}, "notes_lost": 2}, True),
+    ("R02", {"frame_seconds": {FRAME: 1.1, 97: 3.0}, "notes_lost": 0}, False),
+    ("R02", {"frame_seconds": {95: 3.0}, "notes_lost": 0}, None),
+    (
+        "R03",
+        {"journal_problem": "/x/journal.bhj: record 9 (byte 700) does not fit the chain: it was changed"},
+        True,
+    ),
+    ("R03", {"journal_problem": ""}, False),
+    ("R04", {"stopped": "safe state: the journal cannot be written: /x/journal.bhj: File too large"}, True),
+    ("R04", {"stopped": "without a word"}, True),
+    ("R04", {"stopped": ""}, False),
+    ("R05", {"lives": (Life("therapy", 0, 0, 97, "ended: partition_exit in therapy"),)}, True),
+    ("R05", {"lives": (*DEAD, Life("therapy", 0, 0, None, ""))}, False),
+    ("R06", {"stand_in": _stand_in(signal=9)}, True),
+    ("R06", {"stand_in": _stand_in(was_stopped=True)}, True),
+    ("R06", {"stand_in": _stand_in(told="", forged="FORGED")}, False),
+    ("R06", {"stand_in": _stand_in(told="")}, None),
+    ("R07", {"stand_in": _stand_in(told="VERDICT bx000000 LOST")}, True),
+    ("R07", {"stand_in": _stand_in()}, False),
+    ("R07", {"stand_in": _stand_in(signal=9, told="")}, None),
+    ("R08", {"stand_in": _stand_in(forged="FORGED all attacks held")}, True),
+    ("R08", {"stand_in": _stand_in(told="", forged="FORGED never an end told VERDICT")}, True),
+    ("R08", {"stand_in": _stand_in()}, False),
+    ("R08", {"stand_in": _stand_in(told="")}, None),
+    ("R09", {"shared_files": {(FRAME, f"/tmp/bh-x/{TOKEN}"): 8 << 20}}, True),
+    (
+        "R09",
+        {"shared_files": {(FRAME, f"/tmp/bh-x/{TOKEN}"): 9, (UNTIL, f"/tmp/bh-x/{TOKEN}"): 8 << 20}},
+        False,
+    ),
 ]
 
 
@@ -346,6 +388,9 @@ def test_an_attack_counts_as_run_when_it_said_so_in_its_frame() -> None:
         LogLine(FRAME, "transfer", "ATTACK K01 begin frame=9"),
         LogLine(FRAME, "transfer", "ATTACK K02 begin frame=96"),
         LogLine(UNTIL, "transfer", begin.text),
+        LogLine(FRAME - 1, "transfer", begin.text),
+        LogLine(FRAME, "gate of transfer", begin.text),  # a gate says what its partition made it say
+        LogLine(FRAME, "transfer", "monitor: ATTACK K01 begin frame=960"),
     ):
         assert not detectors.was_activated("K01", Observations((other,)), _injection("K01"))
 

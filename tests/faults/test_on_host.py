@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from faults import detectors
+from faults import watcher as watching
 from faults.collector import Collector
-from faults.seen import Life, Observations
+from faults.seen import Life, Observations, Peaks
 from faults.terminal import Terminal
 from faults.watcher import Watcher
 from tests.faults import stage
@@ -226,3 +227,19 @@ def test_egress_to_nobody_is_no_effect() -> None:
             stage.strike(actor)
     seen = Observations((), received=collector.received())
     assert detectors.detect("K23", seen, stage.injection("K23")).succeeded is False
+
+
+@pytest.mark.parametrize(
+    ("born", "now", "told"), [(64, 64, 64), (64, 128, 65), (64, 256, 129), (256, 256, -1)]
+)
+def test_where_descriptors_cannot_be_listed_a_table_that_has_grown_tells_of_them(
+    monkeypatch: pytest.MonkeyPatch, born: int, now: int, told: int
+) -> None:
+    """A table of its birth size says nothing; one that has doubled has a descriptor in its new half."""
+    sizes = iter([born, now])
+    monkeypatch.setattr(watching, "_status", lambda _pid, _name: str(next(sizes)))
+    watcher, peak = Watcher(os.getpid(), {}, lambda: 1, "bx"), Peaks()
+    process = watching._Process(7, "gate", "S", 1, 0, 1, 0, 1)
+    for _ in range(2):
+        watcher._record_table(peak, process)
+    assert peak.fds_max == told
