@@ -247,7 +247,7 @@ def _record_descriptors(peak: Peaks, pid: int) -> None:
         if table and int(table) <= _FD_TABLE_MIN:
             peak.fds_max = max(peak.fds_max, int(table))
         return
-    held, memory_files = 0, Counter[str]()
+    held, memory_files, open_files = 0, Counter[str](), Counter[str]()
     for name in names[:FDS_LOOKED_AT_MAX]:
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/{pid}/fd/{name}")
@@ -257,9 +257,12 @@ def _record_descriptors(peak: Peaks, pid: int) -> None:
             elif target.startswith("/memfd:"):
                 memory_files[target.removeprefix("/memfd:").removesuffix(" (deleted)")] += 1
                 held += os.stat(f"/proc/{pid}/fd/{name}").st_blocks * 512
+            elif target.startswith("/") and not target.startswith("/dev/"):
+                open_files[target] += 1
     peak.fds_max = max(peak.fds_max, len(names))
     peak.held_bytes_max = max(peak.held_bytes_max, held)
     peak.memory_files |= memory_files
+    peak.open_files |= open_files
 
 
 def _look(pid: int) -> _Process | None:
