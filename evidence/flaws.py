@@ -42,16 +42,17 @@ def named(summary: Summary, design: Design, ask: Ask | None = None) -> tuple[str
             found.append(_field(told, design) or _open_file(told, one, design))
     for name in dict.fromkeys(one.partition for one in asked.schedule):
         lacks = walls.in_order(design.partition(name).lacks)
-        if ask is not None:
-            found += _seen_missing(summary, asked, name, lacks, ask)
-            continue
         against = _against([one for one in asked.schedule if one.partition == name], design)
-        found += [
-            f"{wall} is not among the walls of {name}; by the attack's own file it stands against it"
-            for wall in lacks
-            if wall in against
-        ]
+        named_in_file = [wall for wall in lacks if wall in against]
+        if ask is not None:
+            found += _seen_missing(summary, asked, name, lacks, named_in_file, ask)
+        else:
+            found += [_by_its_file(wall, name) for wall in named_in_file]
     return tuple(dict.fromkeys(found))
+
+
+def _by_its_file(wall: str, partition: str) -> str:
+    return f"{wall} is not among the walls of {partition}; by the attack's own file it stands against it"
 
 
 def _field(told: Told, design: Design) -> str:
@@ -85,22 +86,28 @@ def _against(injections: list[Injection], design: Design) -> frozenset[str]:
 
 
 def _seen_missing(
-    summary: Summary, asked: Experiment, partition: str, lacks: list[str], ask: Ask
+    summary: Summary, asked: Experiment, partition: str, lacks: list[str], in_file: list[str], ask: Ask
 ) -> list[str]:
-    """One sentence for each missing wall that stopped it alone; or one for all, where only all together do."""
-    found = []
+    """One sentence for each missing wall that stopped it alone; or one for all, where only all together do.
+
+    ``in_file`` are those of ``lacks`` that the attack's own file names: what is left where no answer could be had.
+    """
+    found, untold = [], []
     for wall in lacks:
-        stopped = _stopped(summary, ask(replace(asked, restored=frozenset((f"{partition}.{wall}",))).line))
+        answer = ask(replace(asked, restored=frozenset((f"{partition}.{wall}",))).line)
+        stopped = _stopped(summary, answer)
         if stopped:
             found.append(f"{wall} is not among the walls of {partition}: put up for it, it stopped {stopped}")
-    if found or len(lacks) < 2:
-        return found
+        elif answer.got_through is None and wall in in_file:
+            untold.append(
+                f"{_by_its_file(wall, partition)} (put up for it, whether it did could not be told)"
+            )
+    if found or untold or len(lacks) < 2:
+        return found + untold
     restored = frozenset(f"{partition}.{wall}" for wall in lacks)
     stopped = _stopped(summary, ask(replace(asked, restored=restored).line))
-    if not stopped:
-        return []
     start = f"{', '.join(lacks)} are not among the walls of {partition}"
-    return [f"{start}: put up together, they stopped {stopped}; none of them did alone"]
+    return [f"{start}: put up together, they stopped {stopped}; none of them did alone"] if stopped else []
 
 
 def _stopped(before: Summary, after: Summary) -> str:

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 
 from ipc_schemas import codec, links
 from monitor import images, journal, loader, rules, schedule
@@ -117,7 +117,9 @@ def _power_on(
     )  # heard once there is something to end
     design = loader.load_design(Path(order.design), walls.ALL).with_walls(order.restored)
     module = loader.load_schemas(design)
-    _hold_rules(design, module)
+    findings = rules.unaccepted(design, rules.check(design, module))
+    if findings:
+        raise Refusal(f"the design breaks {len(findings)} rule(s); first: {findings[0].message}")
     up = _standing_walls(order, design, host, speaker)
     warden, image_digests = _warden(order, design, up, launcher)
     clock = schedule.parse_clock(order.clock)
@@ -160,18 +162,6 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
             facts[f"lateness_ms.{name}"] = [f"{value:.4f}" for value in values]
     speaker.tell(max(core.frames_done - 1, 0), "end", "", why or "all frames done", facts)
     return 1 if is_fault else 0
-
-
-def _hold_rules(design: Design, module: ModuleType) -> None:
-    """Refuse a design that breaks a rule which it does not say that it breaks, or says so of one that it keeps."""
-    findings = rules.check(design, module)
-    breaks = [finding for finding in findings if finding.rule not in design.accepts]
-    if breaks:
-        raise Refusal(f"the design breaks {len(breaks)} rule(s); first: {breaks[0].message}")
-    for name in sorted(design.accepts - {finding.rule for finding in findings}):
-        raise Refusal(
-            f"[device] accepts holds {name!r}, which is no rule that the design breaks; take it out"
-        )
 
 
 def _standing_walls(

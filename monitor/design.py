@@ -186,6 +186,17 @@ class Design:
         """The walls that partitions lack by their author's word, each as ``partition.wall``, in order."""
         return tuple(f"{p.name}.{wall}" for p in self.partitions for wall in sorted(p.lacks))
 
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """What its author says it lacks or breaks, in words; with any of it, whatever it runs in is degraded."""
+        lacks = [f"without {', '.join(sorted(p.lacks))} around {p.name}" for p in self.partitions if p.lacks]
+        return (*lacks, *(f"breaks {name}" for name in sorted(self.accepts)))
+
+    @property
+    def label(self) -> str:
+        """``DEGRADED: without seccomp around transfer``, or nothing: for every output about it."""
+        return f"DEGRADED: {'; '.join(self.admitted)}" if self.admitted else ""
+
     def with_walls(self, restored: Iterable[str]) -> Design:
         """The same device with some of what it is ``lacking`` put up after all. Raises ``DesignError``."""
         wanted = frozenset(restored)

@@ -214,8 +214,7 @@ class Warden:
     ) -> None:
         self.design = design
         self.walls = walls
-        lacks = {WORLD: frozenset[str]()} | {p.name: p.lacks for p in design.partitions}
-        self.walls_of = {name: around(walls, without) for name, without in lacks.items()}
+        self.walls_of = {p.name: around(walls, p.lacks) for p in design.partitions} | {WORLD: walls}
         self._schemas = schemas
         self._folder = run_folder
         self._images = partition_images
@@ -310,15 +309,9 @@ class Warden:
         partition = self.design.partition(name)
         walls = self.walls_of[name]
         group = self._group(f"p-{name}", walls, partition.limits)
+        channel, limits = self.channel_folder(name), partition.limits
         order = self._order(
-            name,
-            "partition",
-            walls,
-            partition.packages,
-            self._uid(0, name),
-            self.channel_folder(name),
-            group,
-            partition.limits,
+            name, "partition", walls, partition.packages, self._uid(0, name), channel, group, limits
         )
         config = codec.encode(
             (images.schemas_module(self._schemas), "recheck" in walls, self._configs.get(name, b""))
