@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ipc_schemas import links
 from monitor import journal
 from sandbox.inventory import status_fields
-from tests.support.devices import nothing_left
+from tests.support.devices import Outcome, Toy, nothing_left
 from world.bench import Bench, BenchError, Plan, run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,3 +54,19 @@ def test_a_wall_that_it_does_not_lack_cannot_be_put_up() -> None:
         BenchError, match=r"missing_wall does not lack transfer\.moat; it lacks transfer\.sec"
     ):
         seccomp_modes(frozenset({"transfer.moat"}))
+
+
+def test_only_the_partition_that_lacks_the_window_wall_may_take_its_time(
+    device: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    slow = Toy("if window.frame == 2: time.sleep(0.3)", budget_ms=60, health={"window_overrun": "drop"})
+    folder = slow.write(tmp_path / "toy")
+    assert (2, "window_overrun", "drop") in device(folder, 4).rulings()
+    toml = folder / "device.toml"
+    steady, rogue, rest = toml.read_text().partition("[partition.rogue]")
+    toml.write_text(steady + rogue + rest.replace('walls = "all"', 'walls = "all"\nlacks = ["window"]', 1))
+    outcome = device(folder, 4)
+    assert outcome.rulings() == []
+    header = outcome.journal.entries[0]
+    assert isinstance(header, journal.Header)
+    assert header.without == ("rogue.window",)

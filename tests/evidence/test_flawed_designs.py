@@ -12,7 +12,7 @@ import pytest
 
 from evidence import experiment, flaws
 from evidence.outcome import Outcome
-from evidence.workers import Summary, Worker
+from evidence.workers import Summary, Told, Worker
 from faults import attack_files
 from faults.attack import Injection
 from monitor import rules
@@ -150,32 +150,32 @@ def test_a_policing_wall_that_only_transfer_lacks_is_named_too(tmp_path: Path, w
 # --- the naming by itself ---
 
 
-def breach(folder: Path, *effects: flaws.Told) -> Summary:
+def breach(folder: Path, *effects: Told) -> Summary:
     """What a worker might tell of one experiment."""
     one = experiment.single(folder, Injection(FRAME, effects[0].attack_id, {}))
     return Summary(one.line, Outcome.BREACH.value, effects, ("it got through",))
 
 
 def test_without_asking_the_walls_of_the_attacks_own_file_are_named() -> None:
-    told = breach(FLAWED / "missing_wall", flaws.Told("K12", True, "It ran."))
+    told = breach(FLAWED / "missing_wall", Told("K12", True, "It ran."))
     assert flaws.named(told, design_in(FLAWED / "missing_wall")) == (
         "seccomp is not among the walls of transfer; by the attack's own file it stands against it",
     )
 
 
 def test_a_wall_that_is_put_up_and_stops_nothing_is_not_named() -> None:
-    told = breach(FLAWED / "missing_wall", flaws.Told("K12", True, "It ran."))
+    told = breach(FLAWED / "missing_wall", Told("K12", True, "It ran."))
     assert flaws.named(told, design_in(FLAWED / "missing_wall"), lambda _: told) == ()
 
 
 def test_walls_that_only_stop_it_together_are_named_together() -> None:
-    told = breach(FLAWED / "leaked_descriptor", flaws.Told("K05", True, "It read."))
+    told = breach(FLAWED / "leaked_descriptor", Told("K05", True, "It read."))
     asked: list[str] = []
 
     def ask(line: str) -> Summary:
         asked.append(line)
         is_whole = experiment.read(line).restored == {"transfer.landlock", "transfer.mntns"}
-        return breach(FLAWED / "leaked_descriptor", flaws.Told("K05", not is_whole, "."))
+        return breach(FLAWED / "leaked_descriptor", Told("K05", not is_whole, "."))
 
     (sentence,) = flaws.named(told, design_in(FLAWED / "leaked_descriptor"), ask)
     assert sentence.startswith("mntns, landlock are not among the walls of transfer: put up together")
@@ -183,13 +183,13 @@ def test_walls_that_only_stop_it_together_are_named_together() -> None:
 
 
 def test_an_answer_that_cannot_be_told_is_no_proof_that_the_wall_stops_it() -> None:
-    told = breach(FLAWED / "missing_wall", flaws.Told("K12", True, "It ran."))
-    blind = Summary(told.line, Outcome.UNKNOWN.value, (flaws.Told("K12", None, "."),))
+    told = breach(FLAWED / "missing_wall", Told("K12", True, "It ran."))
+    blind = Summary(told.line, Outcome.UNKNOWN.value, (Told("K12", None, "."),))
     (sentence,) = flaws.named(told, design_in(FLAWED / "missing_wall"), lambda _: blind)
     assert "could not be told" in sentence
 
 
 def test_what_held_has_no_flaw_to_name() -> None:
-    told = breach(FLAWED / "missing_wall", flaws.Told("K12", True, "It ran."))
-    held = Summary(told.line, Outcome.HELD.value, (flaws.Told("K12", False, "."),))
+    told = breach(FLAWED / "missing_wall", Told("K12", True, "It ran."))
+    held = Summary(told.line, Outcome.HELD.value, (Told("K12", False, "."),))
     assert flaws.named(held, design_in(FLAWED / "missing_wall")) == ()
