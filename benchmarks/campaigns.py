@@ -50,7 +50,11 @@ class Worker:
         """Wait for its answer. Raises ``RunFailed`` unless it held."""
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
-        told = json.loads(answer.partition(b" ")[2]) if answer else {"outcome": "NO-REPLY", "reasons": ["the worker ended"]}
+        told = (
+            json.loads(answer.partition(b" ")[2])
+            if answer
+            else {"outcome": "NO-REPLY", "reasons": ["the worker ended"]}
+        )
         if told["outcome"] != "HELD":
             raise device_runs.RunFailed(f"an experiment did not hold: {told['outcome']}: {told['reasons']}")
 

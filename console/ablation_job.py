@@ -14,7 +14,7 @@ from console import ablation_page, failures, jobs
 from console.as_json import head
 from console.failures import Refused
 from console.output import Output
-from evidence import experiment, matrix, matrix_html
+from evidence import experiment, flaws, matrix, matrix_html
 from evidence.ablation import Row
 from evidence.experiment import LineWrong, References
 from evidence.matrix import Matrix
@@ -72,19 +72,26 @@ def replay(output: Output, given: Mapping[str, Any]) -> int:
         one = experiment.read(given["line"])
     except LineWrong as error:
         raise Refused(f"{error} (write the line in quotes, as it was printed)") from None
-    attacks = attack_files.built(jobs.sound_design(one.design).folder)
+    design = jobs.sound_design(one.design)
+    attacks = attack_files.built(design.folder)
     unknown = [each.attack_id for each in one.injections if each.attack_id not in attacks]
     if unknown or not one.injections:
         raise Refused(
             f"the line names {unknown[0] if unknown else 'no attack'}; there are {', '.join(attacks)}"
         )
     with Nursery() as nursery:
-        found = experiment.perform(one, References(nursery))
-    output.show(ablation_page.finding(found))
-    output.verdict(ablation_page.outcome_line(found))
+        references = References(nursery)
+        found = experiment.perform(one, references)
+        told = summary_of(found)
+        named = flaws.named(
+            told, design, lambda line: summary_of(experiment.perform(experiment.read(line), references))
+        )
+    label = design.with_walls(one.restored).label
+    output.show(ablation_page.finding(found, named, label))
+    output.verdict(ablation_page.outcome_line(found, label))
     status = failures.HELD if found.outcome is Outcome.HELD else failures.NOT_HELD
-    told = msgspec.to_builtins(summary_of(found))
-    output.write_json(head("replay", status) | told)
+    more = {"flaws": named, "degraded": label}
+    output.write_json(head("replay", status) | msgspec.to_builtins(told) | more)
     return status
 
 
@@ -93,6 +100,7 @@ def as_json(found: Matrix, status: int) -> dict[str, Any]:
     return head("ablate", status) | {
         "design": found.design.name,
         "design_digest": found.design.digest,
+        "degraded": found.design.label,
         "walls": walls.in_order(found.available),
         "attacks": [
             {

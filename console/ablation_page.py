@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule as Line
@@ -93,15 +93,20 @@ def closing(matrix: Matrix) -> Text:
     cuts = sum(len(row.cuts) for row in held)
     questions = sum(row.questions for row in matrix.rows)
     style = "bold green" if not matrix.problems else "bold yellow"
-    return Text(
+    text = Text(
         f"{len(held)} of {len(matrix.rows)} attacks held with all walls; {cuts} minimal cut sets, "
         f"found in {questions} experiments",
         style=style,
     )
+    return _labelled(text, matrix.design.label)
 
 
-def finding(found: Finding) -> Group:
-    """One experiment: its line, what each attack did, and how it compares."""
+def _labelled(text: Text, label: str) -> Text:
+    return text.append(f"  {label}", "bold yellow") if label else text
+
+
+def finding(found: Finding, flaws: Sequence[str], label: str) -> Group:
+    """One experiment: its line, what each attack did, how it compares, and what of the design let it through."""
     lines: list[Text] = [Text(found.experiment.line, style="dim")]
     for one, effect in zip(found.experiment.schedule, found.effects, strict=True):
         lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
@@ -113,14 +118,15 @@ def finding(found: Finding) -> Group:
         )
     if found.severity is not None:
         lines.append(Text(f"harm beside the calm twin: {found.severity.name}"))
-    return Group(*lines, outcome_line(found))
+    lines += [Text(f"flaw: {flaw}", style="bold yellow") for flaw in flaws]
+    return Group(*lines, outcome_line(found, label))
 
 
-def outcome_line(found: Finding) -> Text:
-    """The outcome, why, and the journal's chain value."""
+def outcome_line(found: Finding, label: str) -> Text:
+    """The outcome, why, the design's label, and the journal's chain value."""
     style = "bold green" if found.outcome is Outcome.HELD else "bold red"
     text = Text(f"{found.outcome.value}  ", style=style).append("; ".join(found.reasons), "default")
-    return text.append(f"  chain {found.chain}", "dim")
+    return _labelled(text, label).append(f"  chain {found.chain}", "dim")
 
 
 def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:

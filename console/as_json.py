@@ -127,6 +127,7 @@ def check(design: Design, checked: Checked, status: int) -> dict[str, Any]:
     broken = {finding.rule for finding in checked.findings}
     return head("check", status) | {
         "design": {"name": design.name, "digest": design.digest},
+        "degraded": design.label,
         "rules": [
             {"name": r.name, "passes": r.name not in broken, "statement": r.statement, "source": r.source}
             for r in RULES
@@ -216,6 +217,7 @@ def journal_show(
         "file": str(path),
         "design": {"name": header.design, "digest": header.design_digest},
         "left_out": list(header.without),
+        "accepts": list(header.accepts),
         "is_complete": reading.is_complete,
         "problem": problem,
         "chain": reading.chain or None,

@@ -102,7 +102,8 @@ def closing(design: Design, checked: Checked) -> Text:
     if untold:
         kept += f"; whether {untold} of {len(images)} images can be run cannot be told by reading"
     style = "bold red" if not checked.is_sound else "bold yellow" if untold else "bold green"
-    return Text(f"{design.name} {kept}", style=style)
+    text = Text(f"{design.name} {kept}", style=style)
+    return text.append(f"  {design.label}", "bold yellow") if design.label else text
 
 
 def code_table(design: Design, checked: Checked) -> Table:

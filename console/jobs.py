@@ -96,15 +96,24 @@ def _require_truth(design: Design, given: Mapping[str, Any], remedy: str) -> Non
 
 
 def sound_design(folder: Path, seed: int = 1, patient: int = 0) -> Design:
-    """The design, if it keeps the rules and its world can be made. Raises ``DesignError`` and ``Refused``."""
+    """The design, if it breaks no rule that it does not say it breaks, and its world can be made.
+
+    Raises ``DesignError`` and ``Refused``.
+    """
     design = load_design(folder, walls.ALL)
     design_code.require_sound_schemas(design, folder)
-    findings = rules.check(design, load_schemas(design))
+    found = rules.check(design, load_schemas(design))
+    findings = rules.unaccepted(design, found)
     if findings:
         first = findings[0]
         raise Refused(
             f"{design.name} breaks {counted(len(findings), 'rule')}, first {first.rule}: {first.message}; "
             f"{first.remedy} (the verb check shows all)"
+        )
+    kept = sorted(design.accepts - {finding.rule for finding in found})
+    if kept:
+        raise Refused(
+            f"[device] accepts holds {kept[0]}, which is no rule that the design breaks; take it out"
         )
     design_code.require_sound_world(design, folder, seed, patient)
     return design

@@ -93,12 +93,14 @@ def _names(note: links.Note, key: str) -> frozenset[str]:
 
 
 def degraded_label(seen: WallsSeen | None, design: Design) -> str:
-    """``DEGRADED: without seccomp, netns``, or nothing when all that the design requires stands."""
+    """``DEGRADED: without seccomp, netns``, or nothing when all stands that the design requires, and it has no flaw
+    by its author's word.
+    """
     missing = seen.missing(design) if seen else []
     if seen is None or not missing:
-        return ""
+        return design.label
     shown = "every wall" if seen.left_out == walls.ALL else ", ".join(missing)
-    return f"DEGRADED: without {shown}"
+    return f"DEGRADED: {'; '.join((f'without {shown}', *design.admitted))}"
 
 
 class Scene:

@@ -38,7 +38,10 @@ class LineWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment. ``frames`` is how long it runs; ``without`` the walls left out."""
+    """One experiment. ``frames`` is how long it runs; ``without`` the walls left out.
+
+    ``restored`` are walls that a partition lacks by its design and that are put up all the same, as ``partition.wall``.
+    """
 
     design: Path
     injections: tuple[Injection, ...]
@@ -47,6 +50,7 @@ class Experiment:
     patient: int = 0
     without: frozenset[str] = frozenset()
     clock: str = "virtual"
+    restored: frozenset[str] = frozenset()
 
     @property
     def line(self) -> str:
@@ -59,6 +63,7 @@ class Experiment:
             f"frames={self.frames}",
             f"clock={self.clock}",
             f"without={left_out}",
+            *([f"restored={','.join(sorted(self.restored))}"] if self.restored else []),
             *map(_told, self.injections),
         ]
         return shlex.join(words)
@@ -66,7 +71,15 @@ class Experiment:
     @property
     def plan(self) -> Plan:
         """The run that it asks for, before anybody is taken over."""
-        return Plan(self.design, self.frames, self.seed, self.patient, self.clock, self.without)
+        return Plan(
+            self.design,
+            self.frames,
+            self.seed,
+            self.patient,
+            self.clock,
+            self.without,
+            restored=self.restored,
+        )
 
     @property
     def schedule(self) -> list[Injection]:
@@ -116,7 +129,7 @@ def read(line: str) -> Experiment:
             injections.append(_injection(word, match))
             continue
         name, equals, value = word.partition("=")
-        if not equals or name not in ("design", "seed", "patient", "frames", "clock", "without"):
+        if not equals or name not in ("design", "seed", "patient", "frames", "clock", "without", "restored"):
             raise LineWrong(f"{word!r} is neither an attack such as K01@96 nor one of design=, seed=, ...")
         given[name] = value
     return _experiment(given, injections)
@@ -141,6 +154,7 @@ def _experiment(given: Mapping[str, str], injections: Sequence[Injection]) -> Ex
         tuple(injections),
         without=without,
         clock=given.get("clock", "virtual"),
+        restored=frozenset(filter(None, given.get("restored", "").split(","))),
         **numbers,
     )
 
@@ -191,7 +205,7 @@ class References:
     def _get(self, plan: Plan, admitted: tuple[Emission, ...], faults: tuple[Injection, ...]) -> Reference:
         is_played = bool(plan.overlays)
         struck = tuple((one.frame, one.attack_id, *sorted(one.parameters.items())) for one in faults)
-        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted, struck)
+        key = (plan.design, plan.frames, plan.seed, plan.patient, plan.restored, is_played, admitted, struck)
         if key not in self._known:
             run = runs.run(plan, faults, nursery=self.nursery)
             self.runs_done += 1

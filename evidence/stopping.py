@@ -70,7 +70,10 @@ def stopping(run: Run, injection: Injection) -> Stopping:
     """Who stopped an attack, as far as is known; from the attack's own frame only."""
     frame = _frame_of(run, injection)
     against = attack_files.built(run.design.folder)[injection.attack_id].walls
-    candidates = tuple(name for name in against if name in standing(run))
+    partitions = {partition.name: partition for partition in run.design.partitions}
+    lacks = partitions[injection.partition].lacks if injection.partition in partitions else frozenset()
+    around = walls.around(standing(run), lacks)
+    candidates = tuple(name for name in against if name in around)
     if frame is None:
         return Stopping(candidates=candidates)
     refusals = [r for r in frame.refusals if r.partition == ATTACKED]

@@ -34,11 +34,15 @@ _CLOSING_S_MAX = 5.0
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What a detector said of one injection; ``succeeded`` is ``None`` when it could not tell."""
+    """What a detector said of one injection; ``succeeded`` is ``None`` when it could not tell.
+
+    ``culprit`` is the field or the open file that let it through, where the detector saw one.
+    """
 
     attack_id: str
     succeeded: bool | None
     sentence: str
+    culprit: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -81,7 +85,7 @@ def summary_of(finding: Finding) -> Summary:
         finding.experiment.line,
         finding.outcome.value,
         tuple(
-            Told(one.attack_id, effect.succeeded, effect.sentence)
+            Told(one.attack_id, effect.succeeded, effect.sentence, effect.culprit)
             for one, effect in zip(finding.experiment.schedule, finding.effects, strict=True)
         ),
         finding.reasons,

@@ -24,10 +24,15 @@ ATTACKED = "transfer"
 
 
 class Effect(NamedTuple):
-    """``succeeded`` is ``None`` when it cannot be told: neither stopped nor let through."""
+    """``succeeded`` is ``None`` when it cannot be told: neither stopped nor let through.
+
+    ``culprit`` is what it got through by, where that has a name: a field (``partition.port.field``), or a file that was
+    open; empty otherwise.
+    """
 
     succeeded: bool | None
     sentence: str
+    culprit: str = ""
 
 
 class CannotTell(Exception):

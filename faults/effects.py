@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from faults.attack import CannotTell, Detect, Effect, Injection
 from faults.seen import Observations, bound
@@ -13,6 +14,8 @@ from ipc_schemas import codec
 #: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
 GATE_RSS_BYTES_MAX = 168 << 20
 PARTITION_RSS_BYTES_MAX = 392 << 20
+#: Up to here a double (IEEE 754 binary64) can tell each whole number from the next.
+WHOLE_IN_DOUBLES_MAX = 1 << 53
 #: What these two bounds are, for people.
 GRANTED = "(its own limit and what the interpreter needs)"
 
@@ -48,6 +51,34 @@ def admitted_although(reason: str, what: str) -> Detect:
         return Effect(False, f"No {what} went through.")
 
     return detector
+
+
+class Impossible(NamedTuple):
+    """A number that no quantity has, and the field of a message that holds it, such as ``doses[3].insulin_u``."""
+
+    field: str
+    value: float
+
+
+def impossible_number(payload: bytes) -> Impossible | None:
+    """The first number in a message that is not finite, or of which a neighbouring whole number cannot be told.
+
+    Whatever its type says: a type may lack a bound, or have one that is worth nothing.
+    """
+    return next(_impossible("", anything(payload)), None)
+
+
+def _impossible(field: str, value: object) -> Iterator[Impossible]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _impossible(f"{field}.{name}" if field else str(name), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _impossible(f"{field}[{index}]", item)
+    elif (
+        isinstance(value, int | float) and not abs(value) <= WHOLE_IN_DOUBLES_MAX
+    ):  # not a number compares to none
+        yield Impossible(field, value)
 
 
 def forged(seen: Observations, injection: Injection, payloads: Mapping[bytes, str]) -> Effect | None:

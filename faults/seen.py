@@ -54,6 +54,8 @@ class Peaks:
     kernel_objects: set[str] = field(default_factory=set)
     #: Memory files held, by name: the largest number of descriptors of that name in one process.
     memory_files: Counter[str] = field(default_factory=Counter)
+    #: As ``memory_files``, of files that have a path.
+    open_files: Counter[str] = field(default_factory=Counter)
     #: System V shared memory of its making that stood where all on the machine can see it.
     segment_bytes_max: int = 0
     #: Descriptors in its Unix sockets that nobody had taken out.

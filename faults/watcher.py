@@ -265,7 +265,7 @@ def _record_descriptors(peak: Peaks, pid: int) -> bool:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
         return False
-    held, memory_files = 0, Counter[str]()
+    held, memory_files, open_files = 0, Counter[str](), Counter[str]()
     for name in names[:FDS_LOOKED_AT_MAX]:
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/{pid}/fd/{name}")
@@ -275,9 +275,12 @@ def _record_descriptors(peak: Peaks, pid: int) -> bool:
             elif target.startswith("/memfd:"):
                 memory_files[target.removeprefix("/memfd:").removesuffix(" (deleted)")] += 1
                 held += os.stat(f"/proc/{pid}/fd/{name}").st_blocks * 512
+            elif target.startswith("/") and not target.startswith("/dev/"):
+                open_files[target] += 1
     peak.fds_max = max(peak.fds_max, len(names))
     peak.held_bytes_max = max(peak.held_bytes_max, held)
     peak.memory_files |= memory_files
+    peak.open_files |= open_files
     return True
 
 

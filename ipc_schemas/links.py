@@ -185,7 +185,8 @@ class PowerOn(Link, frozen=True):
     """Console to monitor: switch this design on.
 
     ``clock`` is ``virtual``, ``real`` or a factor such as ``60x``. ``without`` names the walls to leave out.
-    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires.
+    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires. ``restored`` are
+    walls that a partition lacks by its design and that are put up for it all the same, each as ``partition.wall``.
     """
 
     design: Path
@@ -196,6 +197,7 @@ class PowerOn(Link, frozen=True):
     overlays: dict[str, Overlay]
     configs: dict[str, bytes]
     accept_degraded: bool
+    restored: Names = ()
 
 
 class Note(Link, frozen=True):

@@ -115,9 +115,9 @@ def _power_on(
     signal.signal(
         signal.SIGTERM, lambda number, _: early.append(number)
     )  # heard once there is something to end
-    design = loader.load_design(Path(order.design), walls.ALL)
+    design = loader.load_design(Path(order.design), walls.ALL).with_walls(order.restored)
     module = loader.load_schemas(design)
-    findings = rules.check(design, module)
+    findings = rules.unaccepted(design, rules.check(design, module))
     if findings:
         raise Refusal(f"the design breaks {len(findings)} rule(s); first: {findings[0].message}")
     up = _standing_walls(order, design, host, speaker)
@@ -218,7 +218,9 @@ def _warden(
 
 def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> journal.Header:
     ports = tuple((port.number, port.full_name) for port in design.ports)
-    return journal.Header(1, design.name, design.digest, order.frames, order.without, digests, ports)
+    without = (*order.without, *design.lacking)
+    accepts = tuple(sorted(design.accepts))
+    return journal.Header(1, design.name, design.digest, order.frames, without, digests, ports, accepts)
 
 
 if __name__ == "__main__":

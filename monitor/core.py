@@ -58,7 +58,7 @@ class Core:
         self._slots = plan(design, clock)
         self._book = book
         self._exchange = Exchange(design)
-        self._has_budgets = "window" in warden.walls
+        self._with_budget = frozenset(name for name in self.lives.seats if "window" in warden.walls_of[name])
 
     # -- frames -----------------------------------------------------------------------------------------------
 
@@ -135,7 +135,9 @@ class Core:
         opened = codec.encode(wire.WindowOpen(frame, self._exchange.take(seat.name, frame)))
         seat.opened_s = time.monotonic()
         seat.deadline_s = (
-            seat.opened_s + (budget_s if self._has_budgets else NO_BUDGET_MS / 1000) + GATE_GRACE_S
+            seat.opened_s
+            + (budget_s if seat.name in self._with_budget else NO_BUDGET_MS / 1000)
+            + GATE_GRACE_S
         )
         seat.is_open = True
         seat.log_bytes = 0
@@ -300,7 +302,7 @@ class Core:
         self._check_cpu(seat)
 
     def _check_cpu(self, seat: Seat) -> None:
-        if not self._has_budgets or seat.life is None or seat.life.process is None:
+        if seat.name not in self._with_budget or seat.life is None or seat.life.process is None:
             return
         used_s = 0.0
         for process in (seat.life.process, seat.life.gate):

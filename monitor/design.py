@@ -7,8 +7,8 @@ ports and channels in the order of the file, which is the order in which the mon
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,6 +139,7 @@ class Partition:
     cleared_for: frozenset[str]
     restart: RestartBudget
     health: dict[Event, Action] = field(hash=False)
+    lacks: frozenset[str] = frozenset()  # walls that its author leaves out for it alone: labelled degraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,36 @@ class Design:
     windows: tuple[Window, ...]
     digest: str
     labels: frozenset[str] = frozenset()
+    accepts: frozenset[str] = frozenset()  # names of rules that its author knows it breaks
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The walls that partitions lack by their author's word, each as ``partition.wall``, in order."""
+        return tuple(f"{p.name}.{wall}" for p in self.partitions for wall in sorted(p.lacks))
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """What its author says it lacks or breaks, in words; with any of it, whatever it runs in is degraded."""
+        lacks = [f"without {', '.join(sorted(p.lacks))} around {p.name}" for p in self.partitions if p.lacks]
+        return (*lacks, *(f"breaks {name}" for name in sorted(self.accepts)))
+
+    @property
+    def label(self) -> str:
+        """``DEGRADED: without seccomp around transfer``, or nothing: for every output about it."""
+        return f"DEGRADED: {'; '.join(self.admitted)}" if self.admitted else ""
+
+    def with_walls(self, restored: Iterable[str]) -> Design:
+        """The same device with some of what it is ``lacking`` put up after all. Raises ``DesignError``."""
+        wanted = frozenset(restored)
+        unknown = sorted(wanted - frozenset(self.lacking))
+        if unknown:
+            said = ", ".join(self.lacking) or "nothing"
+            raise DesignError(f"{self.name} does not lack {unknown[0]}; it lacks {said}: name one of these")
+        partitions = []
+        for partition in self.partitions:
+            back = frozenset(wall for wall in partition.lacks if f"{partition.name}.{wall}" in wanted)
+            partitions.append(replace(partition, lacks=partition.lacks - back, walls=partition.walls | back))
+        return replace(self, partitions=tuple(partitions))
 
     def partition(self, name: str) -> Partition:
         """Raises ``KeyError``."""

@@ -53,8 +53,9 @@ class Health:
 
     def __init__(self, design: Design, walls: frozenset[str]) -> None:
         self._partitions = {partition.name: partition for partition in design.partitions}
-        is_bounded = "budget" in walls
-        self._budgets = {p.name: p.restart if is_bounded else NO_BUDGET for p in design.partitions}
+        self._budgets = {
+            p.name: p.restart if "budget" in walls - p.lacks else NO_BUDGET for p in design.partitions
+        }
         self._restarts: dict[str, deque[int]] = {partition.name: deque() for partition in design.partitions}
         self._quarantined: set[str] = set()
         self._is_in_safe_state = False

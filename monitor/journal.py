@@ -31,15 +31,16 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Header(_Record, frozen=True, tag="header"):
-    """What was switched on."""
+    """What was switched on. ``accepts`` are the rules that the design breaks by its own word."""
 
     format: int
     design: str
     design_digest: str
     frames: int
-    without: tuple[str, ...]
+    without: tuple[str, ...]  # walls, or ``partition.wall`` for one that a partition lacks by its design
     images: dict[str, str]  # partition -> SHA-256 of its image
     ports: tuple[tuple[int, str], ...]  # number and "partition.port"
+    accepts: tuple[str, ...] = ()
 
 
 class Admitted(_Record, frozen=True):

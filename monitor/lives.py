@@ -52,7 +52,9 @@ class Lives:
         self._design = design
         self._types = types
         self._health = Health(design, warden.walls)
-        self._readable = sanitised if "escape" in warden.walls else raw
+        self._readable = {
+            name: sanitised if "escape" in warden.walls_of[name] else raw for name in self.seats
+        }
         self.is_booted = False
         self.epoll.register(control_fd, select.EPOLLIN)
 
@@ -210,7 +212,7 @@ class Lives:
         spoken = lines[: max(LOG_LINES_MAX - seat.log_lines, 0)]
         seat.log_lines += len(lines)
         for line in spoken:
-            self.tell(self.frame, "log", seat.name, self._readable(line[:_LOG_TEXT_MAX]))
+            self.tell(self.frame, "log", seat.name, self._readable[seat.name](line[:_LOG_TEXT_MAX]))
         return seat.log_bytes > limit and seat.log_bytes - len(data) <= limit
 
     def process_gone(self, seat: Seat) -> None:

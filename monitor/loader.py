@@ -52,10 +52,10 @@ DESIGN_SCHEMAS = "design_schemas"
 #: ones: the names of partitions, events and ports.
 KEYS = {
     "the top level": ("device", "world", "partition", "channel", "schedule"),
-    "[device]": ("name", "frame_ms", "schemas", "labels"),
+    "[device]": ("name", "frame_ms", "schemas", "labels", "accepts"),
     "[world]": ("entry", "budget_ms", "cleared_for"),
     "[partition.<name>]": (
-        *("safety_class", "critical", "networked", "image", "entry", "packages", "config", "walls"),
+        *("safety_class", "critical", "networked", "image", "entry", "packages", "config", "walls", "lacks"),
         *("cleared_for", "limits", "restart", "health"),
     ),
     "limits": (
@@ -76,6 +76,7 @@ _WORLD_ENTRY = re.compile(
     r"\A([A-Za-z_]\w{0,62}\.py|[A-Za-z_]\w{0,62}(\.[A-Za-z_]\w{0,62}){0,7}):[A-Za-z_]\w{0,62}\Z", re.ASCII
 )
 _PATH = re.compile(r"\A[^\x00-\x1f\x7f]{1,255}\Z")
+_RULE = re.compile(r"\A[a-z][a-z-]{0,62}\Z")
 _RESERVED = frozenset({WORLD, "monitor"})
 
 
@@ -190,6 +191,9 @@ def _read_design(root: Table, path: Path, source: bytes, known_walls: frozenset[
         windows=windows,
         digest=hashlib.sha256(source + schemas_source).hexdigest(),
         labels=labels,
+        accepts=frozenset(
+            device.names("accepts", _RULE, "names of rules", example='["every-field-bounded"]')
+        ),
     )
 
 
@@ -252,6 +256,7 @@ def _read_partition(
 ) -> Partition:
     image = _read_image(table, folder)
     is_networked = table.flag("networked")
+    walls, lacks = _read_walls(table, known_walls)
     return Partition(
         number=number,
         name=name,
@@ -263,7 +268,8 @@ def _read_partition(
         packages=table.names("packages", _PACKAGE, "package names"),
         config=table.optional_name("config", "prescription"),
         limits=_read_limits(table.table("limits", f"[partition.{name}.limits]", KEYS["limits"])),
-        walls=_read_walls(table, known_walls),
+        walls=walls,
+        lacks=lacks,
         cleared_for=labels_in(table, "cleared_for", labels),
         restart=_read_restart(table.table("restart", f"[partition.{name}.restart]", KEYS["restart"])),
         health=_read_health(table.table("health", f"[partition.{name}.health]")),
@@ -290,14 +296,19 @@ def _read_entry(table: Table, image: Path) -> str:
     return entry
 
 
-def _read_walls(table: Table, known_walls: frozenset[str]) -> frozenset[str]:
+def _read_walls(table: Table, known_walls: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """The walls that a partition requires, and those that it lacks: no wall is both."""
+    lacks = frozenset(table.names("lacks", NAME, "wall names", among=known_walls, kind="wall"))
     if table.value("walls", 'a list of walls or "all"', 'walls = "all"') == "all":
-        return known_walls
-    return frozenset(
+        return known_walls - lacks, lacks
+    walls = frozenset(
         table.names(
             "walls", NAME, "wall names", among=known_walls, kind="wall", example='"all", for all of them'
         )
     )
+    if walls & lacks:
+        table.refuse("lacks", f"{min(walls & lacks)} is among its walls, too; take it out of one of the two")
+    return walls, lacks
 
 
 def _read_limits(table: Table) -> Limits:

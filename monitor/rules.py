@@ -6,7 +6,7 @@ What flows where is judged in ``monitor.flows``; messages, health and time here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
@@ -18,7 +18,17 @@ from monitor.design import WORLD, Action, Design, Event, Partition, PortKind
 from monitor.encoded_size import encoded_bytes_max
 from monitor.flows import CLASS_C_WALLS, POLICING_WALLS, REMEDIES, Flaw, PortPath, View
 
-__all__ = ["CLASS_C_WALLS", "DETECTORS", "POLICING_WALLS", "RULES", "Finding", "Rule", "check", "events_of"]
+__all__ = [
+    "CLASS_C_WALLS",
+    "DETECTORS",
+    "POLICING_WALLS",
+    "RULES",
+    "Finding",
+    "Rule",
+    "check",
+    "events_of",
+    "unaccepted",
+]
 
 #: Where each event is detected: the judge runs in each gate, the core is the monitor's own loop.
 DETECTORS: dict[Event, str] = {
@@ -71,6 +81,11 @@ def check(design: Design, schemas: ModuleType) -> tuple[Finding, ...]:
     """All findings, in the order of ``RULES``. Empty means that the design may boot."""
     view = View(design, schemas)
     return tuple(Finding(rule.name, *flaw) for rule in RULES for flaw in rule.find(view))
+
+
+def unaccepted(design: Design, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings that keep a design from booting: those of rules which it does not say that it breaks."""
+    return tuple(finding for finding in findings if finding.rule not in design.accepts)
 
 
 def events_of(design: Design, partition: Partition) -> frozenset[Event]:

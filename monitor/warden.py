@@ -23,6 +23,7 @@ from monitor.design import WORLD, Action, Design, Limits, Port
 from monitor.endings import Ended, ended_from
 from sandbox import cgroups, inventory
 from sandbox.launcher import Launcher, Nascent, reap
+from sandbox.walls import around
 
 LAUNCH_TIMEOUT_S = 20.0
 _FIRST_UID = 64_000
@@ -213,6 +214,7 @@ class Warden:
     ) -> None:
         self.design = design
         self.walls = walls
+        self.walls_of = {p.name: around(walls, p.lacks) for p in design.partitions} | {WORLD: walls}
         self._schemas = schemas
         self._folder = run_folder
         self._images = partition_images
@@ -242,7 +244,7 @@ class Warden:
             ]
         ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
-        if "window" not in self.walls:
+        if "window" not in self.walls_of[name]:
             budget_ms = NO_BUDGET_MS
         largest = (
             max((links.payload_bytes_max(p) for p in ports if p.owner == number), default=0)
@@ -252,7 +254,7 @@ class Warden:
         return links.GateContract(
             partition=number,
             epoch=epoch,
-            walls=tuple(sorted(self.walls)),
+            walls=tuple(sorted(self.walls_of[name])),
             schemas=images.schemas_module(self._schemas),
             ports=ports,
             fatal=tuple(fatal),
@@ -277,11 +279,15 @@ class Warden:
         """Where the socket of a partition's gate is."""
         return self._folder / "ch" / name
 
+    def _gate_walls(self, name: str) -> frozenset[str]:
+        """Around the gate of a partition: it is on the monitor's side, and lacks nothing that its partition lacks."""
+        return self.walls if "gate" in self.walls_of[name] else frozenset()
+
     def _start_gate(self, name: str, epoch: int) -> _StartedGate:
         channel = self.channel_folder(name)
         channel.mkdir(mode=0o711, parents=True, exist_ok=True)
         (channel / "gate.sock").unlink(missing_ok=True)
-        walls = self.walls if "gate" in self.walls else frozenset()
+        walls = self._gate_walls(name)
         uid = self._uid(1, name)
         if self._is_root and "uid" in walls:
             os.chown(channel, uid, uid)
@@ -301,19 +307,14 @@ class Warden:
 
     def _start_partition(self, name: str) -> tuple[Nascent, int, cgroups.Group | None]:
         partition = self.design.partition(name)
-        group = self._group(f"p-{name}", self.walls, partition.limits)
+        walls = self.walls_of[name]
+        group = self._group(f"p-{name}", walls, partition.limits)
+        channel, limits = self.channel_folder(name), partition.limits
         order = self._order(
-            name,
-            "partition",
-            self.walls,
-            partition.packages,
-            self._uid(0, name),
-            self.channel_folder(name),
-            group,
-            partition.limits,
+            name, "partition", walls, partition.packages, self._uid(0, name), channel, group, limits
         )
         config = codec.encode(
-            (images.schemas_module(self._schemas), "recheck" in self.walls, self._configs.get(name, b""))
+            (images.schemas_module(self._schemas), "recheck" in walls, self._configs.get(name, b""))
         )
         payload = images.sealed_file(self._images[name], "partitions.sdk.runner", self._entries[name], config)
         try:
@@ -372,15 +373,16 @@ class Warden:
         return cgroups.Group(cgroups.title(name), wanted, memory, limits.processes_max + 2, 1.0)
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
-        walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()
+        owner = what.removeprefix("gate of ")
+        walls = self.walls_of[owner] if role == "partition" else self._gate_walls(owner)
         expected = inventory.Expected(
             walls=walls,
-            outer_uid=self._uid(0 if role == "partition" else 1, what.removeprefix("gate of ")),
+            outer_uid=self._uid(0 if role == "partition" else 1, owner),
             is_gate=role == "gate",
             has_scratch=limits.scratch_bytes_max > 0,
             files_max=limits.files_max,
             packages=self.design.partition(what).packages if role == "partition" else (),
-            channel=str(self.channel_folder(what.removeprefix("gate of "))),
+            channel=str(self.channel_folder(owner)),
         )
         return [f"{what}: {line}" for line in inventory.differences(nascent.pid, expected)]
 

@@ -7,6 +7,7 @@ root can do without.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -99,6 +100,11 @@ def standing(without: frozenset[str], *, is_root: bool) -> frozenset[str]:
         if not fallen:
             return up
         up = up - fallen
+
+
+def around(standing_walls: frozenset[str], lacks: frozenset[str]) -> frozenset[str]:
+    """Of the walls that stand, those around a process that lacks some: what needs a missing one falls with it."""
+    return standing((ALL - standing_walls) | lacks, is_root=os.geteuid() == 0)
 
 
 def _needs(wall: Wall, *, is_root: bool) -> tuple[str, ...]:

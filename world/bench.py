@@ -71,6 +71,8 @@ class Plan:
     without: frozenset[str] = frozenset()
     overlays: dict[str, links.Overlay] = field(default_factory=dict)
     accept_degraded: bool = False
+    #: Walls that a partition lacks by its design, put up all the same: each as ``partition.wall``.
+    restored: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -187,6 +189,7 @@ class Bench:
             overlays=plan.overlays,
             configs=configs_of(design, world),
             accept_degraded=plan.accept_degraded,
+            restored=tuple(sorted(plan.restored)),
         )
         self._send(order)
         session = _Session(self, record, schemas, world, on_note, on_frame)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from faults.attack import Attack, OneOf, Parameters, Report
-from faults.effects import admitted_although
+from faults.attack import Attack, Effect, Injection, OneOf, Parameters, Report
+from faults.effects import admitted_although, impossible_number
 from faults.implant import messages
 from faults.implant.foothold import Foothold
+from faults.seen import Observations
 from ipc_schemas import codec
 
 _VALUES = {
@@ -34,10 +35,23 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
     return {"sent": 1 + len(targets)}
 
 
+_refused_by_type = admitted_although("range", "impossible values")
+
+
+def effect(seen: Observations, injection: Injection) -> Effect:
+    """A number went through that its type refuses, or that no type should take: a type may have forgotten a bound."""
+    for one, payload in seen.payloads(injection):
+        found = impossible_number(payload)
+        if found is not None:
+            field = f"{one.port}.{found.field}"
+            return Effect(True, f"{field} took {found.value!r} in frame {one.frame}.", field)
+    return _refused_by_type(seen, injection)
+
+
 ATTACK = Attack(
     "C08",
     "It sends impossible numbers, such as infinity steps per minute, to upset therapy's sums.",
-    admitted_although("range", "impossible values"),
+    effect,
     inject,
     parameters={"value": OneOf(tuple(_VALUES))},
     replaces=messages.HINT,

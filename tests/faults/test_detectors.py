@@ -137,6 +137,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C07", {"admitted": (_admitted(HINT),)}, False),
     ("C08", {"admitted": (_admitted(NAN),)}, True),
     ("C08", {"admitted": (_admitted(HINT),)}, False),
+    ("C08", {"admitted": (_admitted(NAN),), "message_types": {}}, True),  # whatever its type lets through
     ("C10", {"admitted": (_admitted(b"\x91" * 50 + b"\xc0"),), "lives": ()}, True),
     ("C10", {"admitted": (), "lives": (Life("therapy", 0, 0, 97, "crashed"),)}, True),
     ("C10", {"admitted": (_admitted(HINT),), "lives": DEAD}, False),
@@ -199,6 +200,9 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K05", {"peaks": EARLIER | _peaks(memory_files=Counter(image=2))}, False),
     ("K05", {"peaks": _peaks(memory_files=Counter(other=9))}, False),
     ("K05", {"peaks": _peaks(held_bytes_max=-1), "lives": ()}, None),
+    ("K05", {"peaks": _peaks(open_files=Counter({"/srv/log": 2}))}, True),
+    ("K05", {"peaks": _peaks(open_files=Counter({"/image/app/main.py": 1}))}, False),
+    ("K05", {"admitted": (_admitted(b"LOOT:K05:CANARY-1"),), "canaries": (b"CANARY-1",)}, True),
     ("K06", {"shared_files": {(FRAME, f"/dev/shm/{TOKEN}"): 9}}, True),
     ("K06", {"shared_files": {(FRAME, f"/tmp/{TOKEN}"): 9, (UNTIL, f"/dev/shm/{TOKEN}"): 9}}, False),
     ("K07", {"peaks": _peaks(segment_bytes_max=1)}, True),

@@ -88,6 +88,7 @@ class FakeWarden(Warden):
 
     def __init__(self, design: Design) -> None:
         self.design, self.walls, self._schemas = design, ALL, design.schemas
+        self.walls_of = dict.fromkeys((WORLD, *(p.name for p in design.partitions)), ALL)
         self.gates: dict[str, socket.socket] = {}
         self.ends: list[socket.socket] = []
         self.children: list[subprocess.Popen[bytes]] = []

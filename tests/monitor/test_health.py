@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,11 @@ def test_the_same_reports_get_the_same_decisions(
 ) -> None:
     once, twice = health(restarts_max, within_frames, rows), health(restarts_max, within_frames, rows)
     assert run(once, reports) == run(twice, reports)
+
+
+def test_only_the_partition_that_lacks_the_budget_wall_restarts_without_end() -> None:
+    rows = dict.fromkeys(ALL_EVENTS, Action.RESTART)
+    loose = replace(partition("loose", 1, 0, 10, rows), lacks=frozenset({"budget"}))
+    judge = Health(device(loose, partition("tight", 2, 0, 10, rows)), frozenset({"budget"}))
+    assert judge.on("loose", Event.BAD_MESSAGE, 1).action is Action.RESTART
+    assert judge.on("tight", Event.BAD_MESSAGE, 1).action is Action.QUARANTINE

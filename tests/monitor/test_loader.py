@@ -106,6 +106,25 @@ def test_the_digest_covers_the_file_and_the_schemas(folder: Path) -> None:
     assert load_design(folder, WALLS).digest != before
 
 
+def test_a_partition_may_lack_walls_and_then_does_not_require_them(folder: Path) -> None:
+    edit(folder, 'walls = "all"', 'walls = "all"\nlacks = ["seccomp"]')
+    design = load_design(folder, WALLS)
+    assert design.partition("therapy").walls == WALLS - {"seccomp"}
+    assert (design.lacking, design.partition("transfer").lacks) == (("therapy.seccomp",), frozenset())
+    assert design.label == "DEGRADED: without seccomp around therapy"
+    restored = design.with_walls({"therapy.seccomp"})
+    assert (restored.partition("therapy").walls, restored.lacking, restored.label) == (WALLS, (), "")
+    with pytest.raises(DesignError, match=r"does not lack transfer\.seccomp; it lacks therapy\.seccomp"):
+        design.with_walls({"transfer.seccomp"})
+
+
+def test_a_design_may_say_which_rules_it_breaks(folder: Path) -> None:
+    edit(folder, "[world]", 'accepts = ["every-field-bounded"]\n\n[world]')
+    design = load_design(folder, WALLS)
+    assert design.accepts == {"every-field-bounded"}
+    assert design.label == "DEGRADED: breaks every-field-bounded"
+
+
 def test_walls_may_be_listed(folder: Path) -> None:
     edit(folder, 'walls = "all"', 'walls = ["seccomp", "range"]')
     assert load_design(folder, WALLS).partition("therapy").walls == {"seccomp", "range"}
@@ -223,6 +242,13 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
         ('walls = "all"', 'walls = ["secomp"]', 'holds "secomp", which is no wall; those are: pidns, range'),
         ('walls = "all"', 'walls = ["secomp"]', 'did you mean "seccomp"?'),
         ('walls = "all"', 'walls = ["seccomp", "seccomp"]', 'holds "seccomp" more than once'),
+        ('walls = "all"', 'walls = "all"\nlacks = ["moat"]', 'holds "moat", which is no wall'),
+        (
+            'walls = "all"',
+            'walls = ["range"]\nlacks = ["range"]',
+            "range is among its walls, too; take it out",
+        ),
+        ("[world]", 'accepts = ["Every Rule"]\n[world]', "which cannot be among names of rules"),
         ('labels = ["phi"]', 'labels = ["phy"]', "which is no label of [device] labels; those are: phi"),
         (
             'labels = ["phi", "therapy_command"]',
