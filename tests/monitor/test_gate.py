@@ -263,8 +263,8 @@ def test_more_rejections_than_the_port_allows_end_a_window(staged: Callable[...,
 def test_the_kinds_of_refusals_that_a_report_tells_apart_are_bounded(staged: Callable[..., Staged]) -> None:
     play = staged()
     for number in range(200):
-        play.gate._refuse(judge.Refused(number, "bad_message", "schema", "d"))
-    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"))
+        play.gate._refuse(judge.Refused(number, "bad_message", "schema", "d"), b"")
+    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"), b"")
     play.gate._report(0, is_last=True, ended_by="")
     counts = [r.count for r in play.report().refusals]
     assert (len(counts), counts[0], sum(counts)) == (64, 2, 65)
