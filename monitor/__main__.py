@@ -218,7 +218,9 @@ def _warden(
 
 def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> journal.Header:
     ports = tuple((port.number, port.full_name) for port in design.ports)
-    return journal.Header(journal.FORMAT, design.name, design.digest, order.frames, order.without, digests, ports)
+    return journal.Header(
+        journal.FORMAT, design.name, design.digest, order.frames, order.without, digests, ports
+    )
 
 
 if __name__ == "__main__":
