@@ -27,8 +27,10 @@ from monitor import journal, judge
 from monitor.design import WORLD, Action, Design, Event
 from monitor.exchange import Exchange
 from monitor.health import Health, UnknownEvent
-from monitor.rehearing import ADMITTED, Heard, Hearing
+from monitor.rehearing import ADMITTED, DISCARDED, Heard, Hearing
 from sandbox import walls
+
+__all__ = ["ADMITTED", "DISCARDED", "NOTHING", "Horizon", "NothingInCommon", "Rejudged", "rejudge"]
 
 #: What an event has come to where it has not happened.
 NOTHING = "nothing"
@@ -227,7 +229,7 @@ class _Again:
 
     def _seat(self, name: str, entry: journal.Frame) -> dict[int, list[bytes]]:
         """One partition's window, or the world's. Returns what would be admitted, by port."""
-        frame = entry.frame
+        frame, sure = entry.frame, self._is_sure(name, entry.frame)
         rulings = [row for row in entry.rulings if row.partition == name]
         ended_then = next((row.event for row in rulings if row.action in _ACTING), "")
         opens, stale = self._opening(name, entry, rulings)
@@ -240,11 +242,11 @@ class _Again:
         if opens and self._exchange.holds(name, frame):
             heard.discard()
             heard.events, heard.ended_by, opens = {}, "", False
-        if name != WORLD and self._rule(name, frame, _due(rulings, stale, heard)):
+        if name != WORLD and self._rule(name, frame, _due(rulings, stale, heard), sure):
             heard.discard()
         if opens:
             self._exchange.take(name, frame)
-        self._note(name, frame, heard)
+        self._note(name, frame, heard, sure)
         return heard.passed
 
     def _opening(self, name: str, entry: journal.Frame, rulings: list[journal.Ruling]) -> tuple[bool, int]:
@@ -266,25 +268,26 @@ class _Again:
 
     # -- events -----------------------------------------------------------------------------------------------
 
-    def _rule(self, name: str, frame: int, due: list[_Due]) -> bool:
+    def _rule(self, name: str, frame: int, due: list[_Due], sure: bool) -> bool:
         """Put a frame's events to the new health table. Returns whether the partition is ended and was not then."""
         is_ended = False
         for event, then, happens in due:
             if is_ended or not happens:
                 if then != NOTHING:
-                    self._change(name, frame, event, then, NOTHING)
+                    self.found.actions.append(ActionChange(frame, name, event, then, NOTHING, sure))
                 if then in _ACTING and not is_ended:
-                    self._lose(
-                        name, frame + 1, f"its {then} for {event} in frame {frame} would not have been"
-                    )
+                    self._lose(name, frame, f"its {then} for {event} in frame {frame} would not have been")
                 continue
             now = self._decide(name, event, frame)
             self.found.judged_events += 1
             if now == then:
                 continue
-            self._change(name, frame, event, then, now)
-            if now in _ACTING or then in _ACTING:
-                self._lose(name, frame + 1, f"{event} in frame {frame} would have come to {now}, not {then}")
+            self.found.actions.append(ActionChange(frame, name, event, then, now, sure))
+            if (
+                now in _ACTING or then in _ACTING
+            ):  # who was ended then, and lives on, has more to say in this frame
+                since = frame + (now in _ACTING)
+                self._lose(name, since, f"{event} in frame {frame} would have come to {now}, not {then}")
             is_ended = now in _ACTING and (then not in _ACTING or now != Action.RESTART)
             self._end(name, frame, then, now)
         return is_ended
@@ -308,15 +311,10 @@ class _Again:
         except (UnknownEvent, ValueError):  # as the monitor does: the partition goes, the device stays
             return Action.QUARANTINE.value
 
-    def _change(self, name: str, frame: int, event: str, then: str, now: str) -> None:
-        sure = self._is_sure(name, frame)
-        self.found.actions.append(ActionChange(frame, name, event, then, now, sure))
-
     # -- messages ---------------------------------------------------------------------------------------------
 
-    def _note(self, name: str, frame: int, heard: Heard) -> None:
+    def _note(self, name: str, frame: int, heard: Heard, sure: bool) -> None:
         """Put down which messages would be judged otherwise, and who would hear something else for it."""
-        sure = self._is_sure(name, frame)
         self._missing += heard.missing
         if not self._is_same:
             for (port, reason), count in heard.unkept.items():

@@ -19,6 +19,7 @@ ENTRIES: list[dict[str, Any]] = [
         "reason": HOSTILE,
         "detail": HOSTILE,
         "count": 1,
+        "exhibits": [{"place": 0, "bytes": HOSTILE.encode()}],
     },
     {"what": "ruling", "partition": HOSTILE, "event": HOSTILE, "action": HOSTILE, "reason": HOSTILE},
     {"what": "life", "partition": HOSTILE, "event": HOSTILE, "epoch": 0},
