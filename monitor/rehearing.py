@@ -9,7 +9,7 @@ were not. What was refused and not kept counts as refused again for the same rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,6 +28,10 @@ _NO_PORT = 0x7FFF
 _NOBODY = 0
 #: Reasons that a gate gives of itself, without asking the judge.
 _EARLY, _LATE = "early", "late"
+#: Reasons of refusals after which the judge still waits for the same sequence number: always, and where no port is
+#: named. A sender counts on, so what it sends next is out of line.
+_OUT_OF_LINE = frozenset(("epoch", "frame", "sequence"))
+_BEFORE_SEQUENCE = frozenset(("size", "schema", "stamp"))
 #: No port puts up with more refused messages in a frame (``monitor.channels``).
 _REJECTIONS_MAX = 4_096
 
@@ -35,7 +39,7 @@ _REJECTIONS_MAX = 4_096
 class Verdict(NamedTuple):
     """What a message on a port was, and would be now: ``ADMITTED``, ``DISCARDED`` or the reason of a refusal.
 
-    ``event`` is what it would stand for now. ``port`` is a full name, empty where none was named.
+    ``event`` is what it would stand for now. ``port`` is a full name, empty where none is named then or now.
     """
 
     port: str
@@ -103,22 +107,33 @@ class Hearing:
         self._fatal = frozenset(contract.fatal_in(design, partition))
         self._outputs = {port.full_name: port.number for port in design.ports if port.is_output}
         self._numbers = {port.full_name: port.number for port in design.ports}
+        self._full_names = {number: name for name, number in self._numbers.items()}
         ports = contract.ports_in(design)
         terms = links.GateContract(self._own, 0, tuple(sorted(walls)), "", ports, (), b"", 0, 0)
         self._judge = judge.Judge(terms, types)
         self._frame = 0
         self._heard = Heard()
+        self._lag = 0  # by how much the judge of then has counted more sequence numbers than the judge of now
+        self._next_then: int | None = (
+            None  # the number that the judge of then waited for, as far as it is known
+        )
+
+    def begin_life(self) -> None:
+        """Sequence numbers begin again."""
+        self._lag, self._next_then = 0, None
 
     def hear(
         self,
         frame: int,
         admitted: Iterable[journal.Admitted],
-        refusals: Iterable[journal.Refusal],
+        refusals: Sequence[journal.Refusal],
         ended_then: str,
     ) -> Heard:
         """Judge a window again, up to what would end it. ``ended_then`` is the event that ended it, if any."""
         heard = self._heard = Heard()
         rows = [row for row in refusals if row.reason != _LATE]
+        if len(rows) < len(refusals):
+            self.begin_life()  # late messages put the numbers in line again
         self._open(0)
         self._hear([item for row in rows if row.reason == _EARLY for item in _items_of(row)])
         self._open(frame)
@@ -168,8 +183,18 @@ class Hearing:
         if self._heard.ended_by:
             self._heard.verdicts[Verdict(name, ADMITTED, DISCARDED, "")] += 1
             return
-        header = wire.Header(self._own, self._outputs[name], 0, self._frame, self._judge.next_sequence)
-        self._note(name, ADMITTED, "", self._judge.judge(wire.pack(header, payload)))
+        number = self._judge.next_sequence + self._lag
+        header = wire.Header(self._own, self._outputs[name], 0, self._frame, number)
+        if self._next_then is not None:
+            self._next_then += 1
+        self._note(name, ADMITTED, "", self._judged(wire.pack(header, payload), was_counted=True))
+
+    def _judged(self, message: bytes, *, was_counted: bool) -> judge.Verdict:
+        """What the judge says. ``was_counted``: the judge of then took its sequence number."""
+        before = self._judge.next_sequence
+        verdict = self._judge.judge(message)
+        self._lag += was_counted - (self._judge.next_sequence - before)
+        return verdict
 
     def _hear_refused(self, row: journal.Refusal, item: _Item) -> None:
         name = self._names.get(row.port, "")
@@ -180,16 +205,23 @@ class Hearing:
                 if not self._heard.ended_by:
                     self._note(name, row.reason, row.event, again)
             return
-        verdict = self._judge.judge(self._translated(row.reason, item.message))
+        was_counted = row.reason not in _OUT_OF_LINE and (row.port > 0 or row.reason not in _BEFORE_SEQUENCE)
+        message = self._translated(row.reason, item.message, was_counted=was_counted)
+        verdict = self._judged(message, was_counted=was_counted)
         if row.reason == _EARLY and isinstance(verdict, judge.Admitted | judge.Run):
             verdict = judge.Refused(verdict.port, judge.BAD_SEQUENCE, _EARLY, "")
         self._note(name, row.reason, row.event, verdict)
 
-    def _translated(self, reason: str, message: bytes) -> bytes:
+    def _translated(self, reason: str, message: bytes, *, was_counted: bool) -> bytes:
         """A refused message in the terms of the new design."""
         if len(message) < wire.HEADER_BYTES:
             return message
         header, payload = wire.unpack(message)
+        gap = 0
+        if reason == "sequence":
+            gap = 1 if self._next_then is None else header.sequence - self._next_then or 1
+        elif reason not in _OUT_OF_LINE and reason != "stamp":
+            self._next_then = header.sequence + was_counted
         number = header.port
         if number != wire.PORT_CLOSE:
             name = self._names.get(number & ~wire.BATCH, "")
@@ -200,7 +232,7 @@ class Hearing:
                 number,
                 int(reason == "epoch"),
                 self._frame + int(reason == "frame"),
-                self._judge.next_sequence + int(reason == "sequence"),
+                max(self._judge.next_sequence + self._lag + gap, 0) & 0xFFFF_FFFF,
             ),
             payload,
         )
@@ -208,10 +240,11 @@ class Hearing:
     def _note(self, name: str, then: str, event_then: str, verdict: judge.Verdict) -> None:
         heard = self._heard
         if not isinstance(verdict, judge.Refused):
-            heard.verdicts[Verdict(name, then, ADMITTED, "")] += 1
             if isinstance(verdict, judge.Admitted | judge.Run):
+                name = name or self._full_names[verdict.port]
                 payloads = [verdict.payload] if isinstance(verdict, judge.Admitted) else verdict.payloads
                 heard.passed.setdefault(verdict.port, []).extend(payloads)
+            heard.verdicts[Verdict(name, then, ADMITTED, "")] += 1
             return
         event = verdict.event
         heard.verdicts[Verdict(name, then, verdict.reason, event)] += 1

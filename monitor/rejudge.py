@@ -242,6 +242,8 @@ class _Again:
         if opens and self._exchange.holds(name, frame):
             heard.discard()
             heard.events, heard.ended_by, opens = {}, "", False
+        if ended_then:
+            self._hearings[name].begin_life()
         if name != WORLD and self._rule(name, frame, _due(rulings, stale, heard), sure):
             heard.discard()
         if opens:
@@ -255,6 +257,8 @@ class _Again:
         was_alive = self._alive[name]
         if whats:
             self._alive[name] = whats[-1] == "up"
+        if not was_alive:
+            self._hearings[name].begin_life()
         if name == WORLD:
             return True, 0
         if not entry.frame or not (was_alive or "up" in whats):

@@ -50,7 +50,10 @@ Tally = Counter[tuple[int, str, str, str]]
 
 
 def tally(reading: journal.Reading) -> Tally:
-    """Every message and ruling of a journal: ``(frame, partition, port or event, what became of it)``."""
+    """Every message and ruling of a journal: ``(frame, partition, port or event, what became of it)``.
+
+    The port of a refused message is left out: one that breaks an early rule names none.
+    """
     header = reading.entries[0]
     assert isinstance(header, journal.Header)
     names = dict(header.ports)
@@ -60,7 +63,7 @@ def tally(reading: journal.Reading) -> Tally:
             for batch in entry.admitted:
                 found[entry.frame, batch.sender, names[batch.port], "admitted"] += batch.count
             for row in entry.refusals:
-                found[entry.frame, row.partition, names.get(row.port, ""), row.reason] += row.count
+                found[entry.frame, row.partition, "", row.reason] += row.count
             for ruling in entry.rulings:
                 found[entry.frame, ruling.partition, ruling.event, ruling.action] += 1
     return found
@@ -70,9 +73,11 @@ def foretold(recorded: Tally, found: Rejudged) -> Tally:
     """The recording's tally with every change made in it."""
     told = Counter(recorded)
     for message in found.messages:
-        told[message.frame, message.partition, message.port, message.then] -= message.messages
-        if message.now != DISCARDED:
-            told[message.frame, message.partition, message.port, message.now] += message.messages
+        for word, change in ((message.then, -1), (message.now, 1)):
+            port = message.port if word == "admitted" else ""
+            told[message.frame, message.partition, port, word] += (
+                change * message.messages * (word != DISCARDED)
+            )
     for action in found.actions:
         told[action.frame, action.partition, action.event, action.then] -= action.then != NOTHING
         told[action.frame, action.partition, action.event, action.now] += action.now != NOTHING
@@ -156,12 +161,27 @@ CASES = {
     ),
     "room for a longer message": Case(
         Toy(
-            "if window.frame == 5: window._emit(port, codec.encode({'n': 3, 'text': 'x' * 50}))",
+            "if window.frame == 5: window._emit(port, codec.encode({'n': 3, 'text': chr(0x1F600) * 14}))",
             health=DROPS,
         ),
-        (("device.toml", "bytes = 48", "bytes = 96"), ("schemas.py", "max_length=8", "max_length=60")),
-        ((5, "size", "admitted", 1),),
-        ((5, "bad_message", "drop", "nothing"),),
+        (("device.toml", "bytes = 48", "bytes = 96"), ("schemas.py", "max_length=8", "max_length=14")),
+        ((5, "size", "admitted", 1), (5, "sequence", "admitted", 1)),
+        ((5, "bad_sequence", "restart", "nothing"),),
+        5,
+    ),
+    "no room for a long message": Case(
+        Toy(
+            "if window.frame == 5: window._emit(port, codec.encode({'n': 3, 'text': chr(0x1F600) * 8}))",
+            health=DROPS,
+        ),
+        (
+            ("device.toml", "bytes = 48", "bytes = 24"),
+            ("device.toml", "bytes = 32", "bytes = 24"),
+            ("schemas.py", "max_length=8", "max_length=2"),
+        ),
+        ((5, "admitted", "size", 1), (5, "admitted", "sequence", 1)),
+        ((5, "bad_sequence", "nothing", "restart"),),
+        6,
     ),
     "a shorter freshness": Case(
         Toy(world="if 3 <= window.frame < 6: return"),
@@ -209,3 +229,25 @@ def test_what_is_foretold_happens(device: Run, tmp_path: Path, case: Case) -> No
     told = foretold(tally(before.journal), found)
     assert before_horizons(found, told) == before_horizons(found, after)
     assert len(before_horizons(found, told)) > 3
+
+
+#: Channel attacks that come from inside, each in a frame of its own, with room for what it leads to.
+_SPACING, _FIRST = 3, 8
+
+
+def test_the_same_contracts_judge_every_attack_on_the_channel_the_same_way() -> None:
+    attacks = attack_files.built(PUMP)
+    names = [name for name, each in attacks.items() if name.startswith("C") and each.inject is not None]
+    schedule = [Injection(_FIRST + _SPACING * place, name) for place, name in enumerate(names)]
+    plan = Plan(PUMP, _FIRST + _SPACING * len(names) + 2)
+    run = experiment.run(plan, schedule)
+    assert run.reading is not None
+    rows = [row for e in run.reading.entries if isinstance(e, journal.Frame) for row in e.refusals]
+    assert {"bad_message", "bad_sequence", "spoofed_sender", "rate_exceeded"} <= {row.event for row in rows}
+    # Not told that it is the same design, so that nothing is taken for granted.
+    found = judged(run.reading, replace(run.design, digest="another"))
+    assert (found.messages, found.actions, found.missing, found.horizons) == ([], [], [], [])
+    assert found.judged_messages > len(names) + sum(row.count for row in rows)
+    assert found.judged_events >= sum(
+        len(e.rulings) for e in run.reading.entries if isinstance(e, journal.Frame)
+    )
