@@ -26,6 +26,18 @@ ENTRIES: list[dict[str, Any]] = [
 ]
 
 
+def test_the_kept_bytes_of_a_refusal_are_shown_in_hexadecimal_and_short() -> None:
+    kept = [
+        {"place": 0, "bytes": bytes(range(100))},
+        {"place": 1, "bytes": b"\x1b"},
+        {"place": 1, "bytes": b"z"},
+    ]
+    entry = {"what": "refusal", "frame": 3, "partition": "a", "port": "a.p", "reason": "range", "detail": "d"}
+    shown = journal_page.row(entry | {"count": 9, "exhibits": kept}).plain
+    assert shown.endswith("; kept 3: 100 bytes 000102030405060708090a0b0c0d0e0f..., 1 bytes 1b, ...")
+    assert "kept" not in journal_page.row(entry | {"count": 9, "exhibits": []}).plain
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry["what"] for entry in ENTRIES])
 def test_a_forged_name_is_shown_escaped(entry: dict[str, Any]) -> None:
     shown = journal_page.row({"frame": 3} | entry).plain
