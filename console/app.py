@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from console import VERSION, ablation_job, as_json, campaign_job, failures, jobs, options
+from console import VERSION, ablation_job, as_json, campaign_job, failures, jobs, options, rejudge_job
 from console.failures import Refused
 from console.output import Output
 
@@ -60,6 +60,13 @@ A chain alone shows that nothing was changed by accident, or by someone who did 
 _REPLAY_EPILOG = """\b
 Example:
   run_device.py replay 'design=designs/insulin_pump frames=19 without=recheck,schema C06@14'
+"""
+_REJUDGE_EPILOG = """\b
+Examples:
+  run_device.py --keep runs/today && cp -r my_design stricter     (then edit stricter/device.toml)
+  run_device.py rejudge runs/today/attacked.bhj --design stricter
+\b
+Exit status: 0 nothing would differ, 1 something would or cannot be told, 2 it was refused.
 """
 _ABLATE_EPILOG = """\b
 Examples:
@@ -216,6 +223,18 @@ def campaign(**given: Any) -> int:
 def replay(**given: Any) -> int:
     """Run one experiment again from the line that was printed for it. Status 0 only if it held."""
     return _do(ablation_job.replay, given)
+
+
+@cli.command(epilog=_REJUDGE_EPILOG)
+@click.argument("file", type=options.NamedPath(), metavar="JOURNAL")
+@options.common
+def rejudge(**given: Any) -> int:
+    """Judge a recorded journal again under --design: which verdicts would differ, and what cannot be told.
+
+    Nothing is run: every message that the journal holds is put to the design's contracts once more, and every event
+    to its health tables.
+    """
+    return _do(rejudge_job.rejudge, given)
 
 
 @cli.command(epilog=_CHECK_EPILOG)

@@ -6,7 +6,7 @@ A journal can hold messages that no gate judged (a run without walls), so whatev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from monitor import journal
 _RANGE = re.compile(r"\A(\d{1,9})(?:-(\d{1,9}))?\Z")
 _SPLIT = msgspec.msgpack.Decoder(list[msgspec.Raw])
 VALUE_CHARS_MAX = 300
+EXHIBITS_SHOWN_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ def entries(reading: journal.Reading, wanted: Filter) -> Iterator[dict[str, Any]
                 if wanted.takes_partition(record.partition):
                     fields = {k: getattr(record, k) for k in record.__struct_fields__}
                     if kind == "refusal":
+                        kept = fields["exhibits"]
+                        fields["exhibits"] = [{"place": one.place, "bytes": one.message} for one in kept]
                         fields["port"] = names.get(fields["port"], f"port {fields['port']}")
                     if kind == "life":
                         fields["event"] = fields.pop("what")
@@ -168,13 +171,22 @@ def row(entry: Mapping[str, Any]) -> Text:
             return text.append(fields(entry["message"]))
         case "refusal":
             words = f"{entry['count']} refused on {entry['port']}: {entry['reason']}: {entry['detail']}"
-            return text.append(f"{who} ", "bold").append(sanitised(words), "yellow")
+            text.append(f"{who} ", "bold").append(sanitised(words), "yellow")
+            return text.append(_exhibits(entry["exhibits"]), "dim")
         case "ruling":
             words = f"{entry['event']} -> {entry['action']} ({entry['reason']})"
             return text.append(f"{who} ", "bold").append(sanitised(words), "bold red")
         case _:
             words = f"life {entry['epoch'] + 1} {entry['event']}"
             return text.append(f"{who} ", "bold").append(sanitised(words), "green")
+
+
+def _exhibits(kept: Sequence[Mapping[str, Any]]) -> str:
+    """``; kept 2: 20 bytes 0100...``: hostile bytes, so in hexadecimal and short."""
+    if not kept:
+        return ""
+    more = ", ..." if len(kept) > EXHIBITS_SHOWN_MAX else ""
+    return f"; kept {len(kept)}: {', '.join(_value(one['bytes']) for one in kept[:EXHIBITS_SHOWN_MAX])}{more}"
 
 
 def fields(message: Any) -> str:

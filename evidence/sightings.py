@@ -30,13 +30,22 @@ def canaries(run: Run) -> tuple[bytes, ...]:
 
 
 def leaks(run: Run) -> tuple[str, ...]:
-    """Canaries in anything that the attacker could send, write or keep, as sentences."""
+    """Canaries in anything that the attacker could send, write or keep, as sentences.
+
+    A refused message has gone nowhere, but who could write the secret into it has had it in hand, as with a log.
+    """
     found: list[str] = []
     for canary in canaries(run):
         sent = emitted(run, noninterference.others(run.design))
         logged = run.record.of_kind("log")
         trusted = noninterference.critical(run.design)
         found += [f"in a message on {e.port} in frame {e.frame}" for e in sent if canary in e.payload]
+        found += [
+            f"in a refused message of {row.partition} in frame {frame.frame}"
+            for frame in _frames(run)
+            for row in frame.refusals
+            if row.partition not in trusted and any(canary in each.message for each in row.exhibits)
+        ]
         found += [f"in what arrived over {r.door}" for r in run.received if canary in r.data]
         found += [
             f"in the log of {n.partition} in frame {n.frame}"

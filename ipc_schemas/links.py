@@ -135,14 +135,38 @@ class Batch(Link, frozen=True):
     messages: Blob
 
 
+#: What a gate keeps of what it refuses: of each row the first few messages, and so many bytes in a window.
+EXHIBITS_PER_ROW_MAX = 8
+EXHIBIT_BYTES_PER_WINDOW_MAX = 16 << 10
+
+
+class Exhibit(Link, frozen=True):
+    """One refused message as it came, header included: hostile bytes, kept and never acted upon.
+
+    ``place`` is how many messages the gate had admitted on the row's port in that window before it.
+    """
+
+    place: Count
+    message: Annotated[bytes, _Meta(max_length=EXHIBIT_BYTES_PER_WINDOW_MAX)]
+
+
+def exhibit_bytes(message: bytes) -> int:
+    """What keeping ``message`` counts for; an empty one is not free."""
+    return wire.HEADER_BYTES + len(message)
+
+
 class Refusal(Link, frozen=True):
-    """Messages that a gate refused, alike in port, event and reason; ``detail`` is the first one's."""
+    """Messages that a gate refused, alike in port, event and reason; ``detail`` is the first one's.
+
+    ``exhibits`` are those of them that it kept, in order.
+    """
 
     port: Count
     event: Name
     reason: Name
     detail: Text
     count: Count
+    exhibits: Annotated[tuple[Exhibit, ...], _Meta(max_length=EXHIBITS_PER_ROW_MAX)] = ()
 
 
 class GateReport(Link, frozen=True):

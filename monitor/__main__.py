@@ -220,7 +220,9 @@ def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> jo
     ports = tuple((port.number, port.full_name) for port in design.ports)
     without = (*order.without, *design.lacking)
     accepts = tuple(sorted(design.accepts))
-    return journal.Header(1, design.name, design.digest, order.frames, without, digests, ports, accepts)
+    return journal.Header(
+        journal.FORMAT, design.name, design.digest, order.frames, without, digests, ports, accepts
+    )
 
 
 if __name__ == "__main__":

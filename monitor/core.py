@@ -247,22 +247,34 @@ class Core:
                 return
             seat.counts[batch.port] = seat.counts.get(batch.port, 0) + batch.count
             seat.staged.setdefault(batch.port, []).append(batch)
-        seat.refusals += len(report.refusals)
-        if seat.refusals > REFUSALS_MAX:
-            self.lives.raise_event(
-                seat, Event.GATE_LIED, f"more than {REFUSALS_MAX} rows of refusals in a frame"
-            )
+        if not self._note_refusals(seat, report):
             return
-        self._note_refusals(seat, report)
         if report.is_last:
             self._window_done(seat, report)
 
-    def _note_refusals(self, seat: Seat, report: links.GateReport) -> None:
+    def _note_refusals(self, seat: Seat, report: links.GateReport) -> bool:
+        """Put a report's refusals on the page, if there are no more of them than a gate may keep. Whether they are."""
+        seat.refusals += len(report.refusals)
+        seat.exhibit_bytes += sum(
+            links.exhibit_bytes(each.message) for row in report.refusals for each in row.exhibits
+        )
+        problem = ""
+        if seat.refusals > REFUSALS_MAX:
+            problem = f"more than {REFUSALS_MAX} rows of refusals in a frame"
+        elif seat.exhibit_bytes > links.EXHIBIT_BYTES_PER_WINDOW_MAX:
+            problem = f"more than {links.EXHIBIT_BYTES_PER_WINDOW_MAX} bytes of refused messages in a frame"
+        elif any(len(row.exhibits) > row.count for row in report.refusals):
+            problem = "more refused messages than it counts"
+        if problem:
+            self.lives.raise_event(seat, Event.GATE_LIED, problem)
+            return False
         for row in report.refusals:
             reason, detail = printable(row.reason), printable(row.detail)
+            kept = tuple(journal.Exhibit(each.place, each.message) for each in row.exhibits)
             self.lives.page.refusals.append(
-                journal.Refusal(seat.name, row.port, row.event, reason, detail, row.count)
+                journal.Refusal(seat.name, row.port, row.event, reason, detail, row.count, kept)
             )
+        return True
 
     def _take_ready(self, seat: Seat, report: links.GateReport) -> None:
         """The gate's first report: the partition is ready for its first window, or something ended it before."""
@@ -271,7 +283,9 @@ class Core:
                 seat, Event.GATE_LIED, f"a report for frame {report.frame} before the first window"
             )
             return
-        self._note_refusals(seat, report)
+        if not self._note_refusals(seat, report):
+            return
+        seat.refusals = seat.exhibit_bytes = 0  # the window that follows has bounds of its own
         if self._names_what_is_no_gates(seat, report):
             return
         seat.is_starting = False

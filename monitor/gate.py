@@ -21,6 +21,8 @@ from ipc_schemas import codec, links, wire
 from monitor import judge
 
 _DETAILS_MAX = 64
+#: A window is reported in pieces of about this size, so that with one more batch and the exhibits a piece still fits.
+_PIECE_BYTES = links.REPORT_BYTES_MAX // 2 - links.EXHIBIT_BYTES_PER_WINDOW_MAX
 _ORDER_BYTES_MAX = links.PIECE_BYTES_MAX + 64
 #: How old the time-out of a receive may become while messages come in: setting it for each would cost as much as
 #: judging one, and libzmq counts whole milliseconds.
@@ -55,6 +57,17 @@ def _await_peer(cell: Any, contract: links.GateContract) -> zmq.Socket[bytes]:
     return channel
 
 
+class _Row:
+    """Messages refused alike: the first one's detail, how many, and those that are kept."""
+
+    __slots__ = ("count", "detail", "exhibits")
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        self.count = 0
+        self.exhibits: list[links.Exhibit] = []
+
+
 class Gate:
     """The loop of a gate. Between windows it keeps what its judge keeps, whether the last window was lost, and
     whether the partition has said that it is ready."""
@@ -73,7 +86,9 @@ class Gate:
         self._batches: dict[int, list[bytes]] = {}
         self._bytes = 0
         self._pieces: list[bytes] = []
-        self._refusals: dict[tuple[int, str, str], tuple[str, int]] = {}
+        self._refusals: dict[tuple[int, str, str], _Row] = {}
+        self._reported: dict[int, int] = {}  # messages of this window that went in an earlier piece, by port
+        self._exhibit_bytes = 0
 
     def await_ready(self) -> None:
         """Let the partition's code begin: it may import and prepare, but send nothing before its first window."""
@@ -129,7 +144,8 @@ class Gate:
                 self._channel.rcvtimeo = int((deadline_s - now_s) * 1000) + 1
                 renew_s = now_s + _TIMEOUT_AGE_S
             try:
-                verdict = mind(receive())
+                message = receive()
+                verdict = mind(message)
             except zmq.Again:
                 return judge.WINDOW_OVERRUN
             if type(verdict) is judge.Admitted:
@@ -141,7 +157,7 @@ class Gate:
                     return ""
                 self._is_late = False  # of frame 0, too, but no window's end: only now is it ready
             elif type(verdict) is judge.Refused:
-                fatal = self._refuse(verdict)
+                fatal = self._refuse(verdict, message)
                 if fatal:
                     return fatal
             now_s = time.monotonic()
@@ -153,7 +169,8 @@ class Gate:
             self._refuse(
                 judge.Refused(
                     admitted.port, judge.BAD_MESSAGE, "link", "larger than the monitor's link takes"
-                )
+                ),
+                admitted.payload,
             )
             return
         self._batches.setdefault(admitted.port, []).append(admitted.payload)
@@ -166,19 +183,32 @@ class Gate:
     def _count_bytes(self, frame: int, size: int) -> None:
         """Report in between when the next report would become too large."""
         self._bytes += size
-        if self._bytes > links.REPORT_BYTES_MAX // 2:
+        if self._bytes > _PIECE_BYTES:
             self._report(frame, is_last=False, ended_by="")
 
-    def _refuse(self, refusal: judge.Refused) -> str:
+    def _refuse(self, refusal: judge.Refused, message: bytes) -> str:
         key = (refusal.port, refusal.event, refusal.reason)
-        detail, count = self._refusals.get(key, (refusal.detail, 0))
-        if len(self._refusals) < _DETAILS_MAX or key in self._refusals:
-            self._refusals[key] = (detail, count + 1)
+        row = self._refusals.get(key)
+        if row is None and len(self._refusals) < _DETAILS_MAX:
+            row = self._refusals[key] = _Row(refusal.detail)
+        if row is not None:
+            row.count += 1
+            if refusal.event and len(row.exhibits) < links.EXHIBITS_PER_ROW_MAX:
+                self._keep(row, refusal.port, message)
         if refusal.event in self._fatal:
             return refusal.event
         if self._mind.exceeds_rejections(refusal) and judge.REJECTIONS_EXCEEDED in self._fatal:
             return judge.REJECTIONS_EXCEEDED
         return ""
+
+    def _keep(self, row: _Row, port: int, message: bytes) -> None:
+        """Keep a refused message beside its row if it still fits; the row counts it in any case."""
+        size = links.exhibit_bytes(message)
+        if self._exhibit_bytes + size > links.EXHIBIT_BYTES_PER_WINDOW_MAX:
+            return
+        self._exhibit_bytes += size
+        place = self._reported.get(port, 0) + len(self._batches.get(port, ()))
+        row.exhibits.append(links.Exhibit(place, message))
 
     def _report(self, frame: int, *, is_last: bool, ended_by: str) -> None:
         batches = tuple(
@@ -186,11 +216,16 @@ class Gate:
             for port, payloads in self._batches.items()
         )
         refusals = tuple(
-            links.Refusal(port, event, reason, detail, count)
-            for (port, event, reason), (detail, count) in self._refusals.items()
+            links.Refusal(port, event, reason, row.detail, row.count, tuple(row.exhibits))
+            for (port, event, reason), row in self._refusals.items()
         )
         report = links.GateReport(frame, batches, refusals, is_last, ended_by)
         self._link.send(codec.encode(report))
+        for port, payloads in self._batches.items():
+            self._reported[port] = self._reported.get(port, 0) + len(payloads)
+        if is_last:
+            self._reported.clear()
+            self._exhibit_bytes = 0
         self._batches.clear()
         self._refusals.clear()
         self._bytes = 0

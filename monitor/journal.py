@@ -20,6 +20,7 @@ import msgspec
 from ipc_schemas import codec
 
 MAGIC = b"BHJ1"
+FORMAT = 2
 GENESIS = hashlib.sha256(MAGIC).digest()
 RECORD_BYTES_MAX = 1 << 28
 FILE_BYTES_MAX = 1 << 32
@@ -52,8 +53,15 @@ class Admitted(_Record, frozen=True):
     messages: bytes
 
 
+class Exhibit(_Record, frozen=True):
+    """A refused message as it came, header included, and how many of its port the gate had admitted before it."""
+
+    place: int
+    message: bytes
+
+
 class Refusal(_Record, frozen=True):
-    """Messages refused by a gate."""
+    """Messages refused by a gate. ``exhibits`` are those of them that were kept; journals of format 1 have none."""
 
     partition: str
     port: int
@@ -61,6 +69,7 @@ class Refusal(_Record, frozen=True):
     reason: str
     detail: str
     count: int
+    exhibits: tuple[Exhibit, ...] = ()
 
 
 class Ruling(_Record, frozen=True):

@@ -168,6 +168,15 @@ class Judge:
             state.messages = 0
             state.refusals = 0
 
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number that the next message must bear."""
+        return self._sequence
+
+    def count_unseen(self, port: int, messages: int) -> None:
+        """Count messages of this window that are known of, but not at hand: a recording is judged again."""
+        self._ports[port].messages += messages
+
     def judge(self, message: bytes) -> Verdict:
         """Admit, refuse or note the end of the window. Never raises, whatever the bytes."""
         walls = self._walls

@@ -35,6 +35,7 @@ class Seat:
     staged: dict[int, list[links.Batch]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
     refusals: int = 0
+    exhibit_bytes: int = 0
     log_bytes: int = 0
     log_lines: int = 0
     log_tail: bytes = b""
@@ -44,6 +45,7 @@ class Seat:
         """End the window without its output."""
         self.is_open = False
         self.refusals = 0
+        self.exhibit_bytes = 0
         self.staged = {}
         self.counts = {}
 

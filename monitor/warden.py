@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipc_schemas import codec, links, wire
-from monitor import images
-from monitor.design import WORLD, Action, Design, Limits, Port
+from monitor import contract, images
+from monitor.design import WORLD, Design, Limits
 from monitor.endings import Ended, ended_from
 from sandbox import cgroups, inventory
 from sandbox.launcher import Launcher, Nascent, reap
@@ -236,13 +236,7 @@ class Warden:
     def contract(self, name: str, epoch: int) -> links.GateContract:
         """What the gate of a partition (or of the world) enforces in one life."""
         number = self._number(name)
-        fatal: list[str] = []
-        if name != WORLD:
-            health = self.design.partition(name).health
-            fatal = [
-                event.value for event, action in health.items() if action not in (Action.NOTE, Action.DROP)
-            ]
-        ports = tuple(_port_contract(p, self._number(p.partition)) for p in self.design.ports if p.is_output)
+        ports = contract.ports_in(self.design)
         budget_ms = self.design.world.budget_ms if name == WORLD else self.design.window_of(name).budget_ms
         if "window" not in self.walls_of[name]:
             budget_ms = NO_BUDGET_MS
@@ -257,7 +251,7 @@ class Warden:
             walls=tuple(sorted(self.walls_of[name])),
             schemas=images.schemas_module(self._schemas),
             ports=ports,
-            fatal=tuple(fatal),
+            fatal=contract.fatal_in(self.design, name),
             hello=codec.encode(self._hello(name, number, epoch)),
             budget_ms=budget_ms,
             endpoint_bytes_max=largest,
@@ -273,7 +267,7 @@ class Warden:
         return wire.Hello(number, epoch, self.design.frame_ms, cards)
 
     def _number(self, name: str) -> int:
-        return wire.WORLD if name == WORLD else self.design.partition(name).number
+        return contract.number_of(self.design, name)
 
     def channel_folder(self, name: str) -> Path:
         """Where the socket of a partition's gate is."""
@@ -424,17 +418,6 @@ class Warden:
             if process.group is not None:
                 process.group.remove()
         return ended
-
-
-def _port_contract(port: Port, owner: int) -> links.PortContract:
-    return links.PortContract(
-        port.number,
-        owner,
-        port.message,
-        port.bytes_max,
-        port.messages_per_frame_max,
-        port.rejections_per_frame_max,
-    )
 
 
 def signal_process(pidfd: int) -> None:

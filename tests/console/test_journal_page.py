@@ -19,10 +19,23 @@ ENTRIES: list[dict[str, Any]] = [
         "reason": HOSTILE,
         "detail": HOSTILE,
         "count": 1,
+        "exhibits": [{"place": 0, "bytes": HOSTILE.encode()}],
     },
     {"what": "ruling", "partition": HOSTILE, "event": HOSTILE, "action": HOSTILE, "reason": HOSTILE},
     {"what": "life", "partition": HOSTILE, "event": HOSTILE, "epoch": 0},
 ]
+
+
+def test_the_kept_bytes_of_a_refusal_are_shown_in_hexadecimal_and_short() -> None:
+    kept = [
+        {"place": 0, "bytes": bytes(range(100))},
+        {"place": 1, "bytes": b"\x1b"},
+        {"place": 1, "bytes": b"z"},
+    ]
+    entry = {"what": "refusal", "frame": 3, "partition": "a", "port": "a.p", "reason": "range", "detail": "d"}
+    shown = journal_page.row(entry | {"count": 9, "exhibits": kept}).plain
+    assert shown.endswith("; kept 3: 100 bytes 000102030405060708090a0b0c0d0e0f..., 1 bytes 1b, ...")
+    assert "kept" not in journal_page.row(entry | {"count": 9, "exhibits": []}).plain
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry["what"] for entry in ENTRIES])

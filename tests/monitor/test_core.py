@@ -238,6 +238,15 @@ def test_an_honest_gates_messages_are_admitted(stage: Callable[..., Stage]) -> N
 
 
 REFUSED = links.Refusal(4, "bad_message", "range", "d", 1)
+
+
+def keeping(count: int, *sizes: int) -> links.Refusal:
+    """A row of ``count`` refused messages that keeps some of these sizes."""
+    kept = tuple(links.Exhibit(0, bytes(size)) for size in sizes)
+    return links.Refusal(4, "bad_message", "range", "d", count, kept)
+
+
+KEPT_MAX = links.EXHIBIT_BYTES_PER_WINDOW_MAX
 LIES: dict[str, tuple[tuple[Any, ...], str]] = {
     "garbage": ((b"\xc1garbage",), "an unreadable report"),
     "empty message type": ((codec.encode([1, 2, 3]),), "an unreadable report"),
@@ -255,6 +264,26 @@ LIES: dict[str, tuple[tuple[Any, ...], str]] = {
     "another's event": ((report(2, ended_by="partition_exit"),), "no gate's to report"),
     "a lie of its own": ((report(2, ended_by="gate_lied"),), "no gate's to report"),
     "an invented refusal": ((report(2, refusals=(REFUSED, links.Refusal(4, "rain", "", "", 1))),), "'rain'"),
+    "more kept than refused": (
+        (report(2, refusals=(keeping(1, 9, 9),)),),
+        "more refused messages than it counts",
+    ),
+    "more kept than a row may": ((report(2, refusals=(keeping(99, *[1] * 9),)),), "an unreadable report"),
+    "too many bytes kept": (
+        (report(2, refusals=(keeping(2, KEPT_MAX // 2, KEPT_MAX // 2),)),),
+        "bytes of refused messages in a frame",
+    ),
+    "too many bytes kept in pieces": (
+        (
+            report(2, refusals=(keeping(1, KEPT_MAX // 2),), is_last=False),
+            report(2, refusals=(keeping(1, KEPT_MAX // 2),)),
+        ),
+        "bytes of refused messages in a frame",
+    ),
+    "nothing, kept without end": (
+        (report(2, refusals=(keeping(8, *[0] * 8),) * 129),),
+        "bytes of refused messages in a frame",
+    ),
     "refusals without end": (
         tuple(report(2, refusals=(REFUSED,) * 512, is_last=False) for _ in range(REFUSALS_MAX // 512 + 1)),
         "rows of refusals",
@@ -284,6 +313,7 @@ def test_a_gate_that_lies_is_caught_and_nothing_of_its_window_is_admitted(
         report(links.READY_FRAME, is_last=False),
         report(links.READY_FRAME, ended_by="meteorite"),
         report(links.READY_FRAME, refusals=(links.Refusal(4, "rain", "", "", 1),)),
+        report(links.READY_FRAME, refusals=(keeping(2, KEPT_MAX // 2, KEPT_MAX // 2),)),
         b"\xc1",
     ],
 )
@@ -372,6 +402,19 @@ def test_a_gates_words_cannot_act_on_a_terminal(stage: Callable[..., Stage]) -> 
     shown = [row for entry in found.entries if isinstance(entry, journal.Frame) for row in entry.refusals]
     assert [(row.reason, row.detail) for row in shown] == [("r\\u001b[2J", "\\u202e\\u001b[2J")]
     assert all(text.isprintable() for *_, text in play.notes)
+
+
+def test_what_a_gate_keeps_of_what_it_refused_is_in_the_journal(stage: Callable[..., Stage]) -> None:
+    play = stage(bad_message="drop")
+    most = keeping(3, KEPT_MAX - links.exhibit_bytes(b""))  # the bound itself is no lie
+    play.warden.first["rogue", 0] = report(links.READY_FRAME, refusals=(most,))
+    play.answers["rogue", 0] = saying(report(0, refusals=(most,)))
+    found = play.play()
+    assert [(frame, event) for frame, event, _ in rulings(found)] == [(0, "bad_message"), (0, "bad_message")]
+    rows = [row for entry in found.entries if isinstance(entry, journal.Frame) for row in entry.refusals]
+    assert [(row.count, [len(each.message) for each in row.exhibits]) for row in rows] == [
+        (3, [KEPT_MAX - links.exhibit_bytes(b"")])
+    ] * 2
 
 
 def test_a_gate_that_says_nothing_costs_its_own_life(stage: Callable[..., Stage]) -> None:

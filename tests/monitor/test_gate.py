@@ -260,11 +260,78 @@ def test_more_rejections_than_the_port_allows_end_a_window(staged: Callable[...,
         ]
 
 
+def test_a_gate_keeps_the_first_refused_messages_and_the_place_of_each(staged: Callable[..., Staged]) -> None:
+    play = staged()
+    play.thread.start()
+    play.close_window()
+    play.report()
+    good = codec.encode(Blob(b"x"))
+    for frame in (0, 1):
+        play.frame = frame
+        play.open(frame)
+        for payload in (good, b"zz", good, good, *[b"yy"] * links.EXHIBITS_PER_ROW_MAX):
+            play.send(payload=payload)
+        play.close_window()
+        (row,) = play.report().refusals
+        assert (row.reason, row.count) == ("schema", 1 + links.EXHIBITS_PER_ROW_MAX)
+        assert [(e.place, wire.unpack(e.message)[1]) for e in row.exhibits] == [
+            (1, b"zz"),
+            *[(3, b"yy")] * (links.EXHIBITS_PER_ROW_MAX - 1),
+        ]
+        assert {wire.unpack(e.message)[0].frame for e in row.exhibits} == {frame}
+
+
+def test_what_a_gate_keeps_of_a_window_is_bounded_in_bytes_and_the_rest_is_counted(
+    staged: Callable[..., Staged],
+) -> None:
+    play = staged()
+    size = links.EXHIBIT_BYTES_PER_WINDOW_MAX // 2
+    for number in range(5):  # two fit, but for what keeping them counts for beside
+        play.gate._refuse(judge.Refused(number, "bad_message", "schema", "d"), bytes(size))
+    play.gate._refuse(judge.Refused(9, "bad_message", "schema", "d"), b"small")
+    play.gate._refuse(judge.Refused(9, "", "late", "d"), b"nobody's")
+    play.gate._report(0, is_last=False, ended_by="")
+    first = play.report()
+    assert [(row.count, [len(e.message) for e in row.exhibits]) for row in first.refusals] == [
+        (1, [size]),
+        *[(1, [])] * 4,
+        (1, [5]),
+        (1, []),
+    ]
+    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"), bytes(size))
+    play.gate._report(0, is_last=True, ended_by="")
+    assert play.report().refusals[0].exhibits == (), "a window has one bound, however many pieces it comes in"
+    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"), bytes(size))
+    play.gate._report(1, is_last=True, ended_by="")
+    assert len(play.report().refusals[0].exhibits) == 1
+    play.thread.start()
+    play.close_window()
+    play.report()
+
+
+def test_a_place_counts_what_went_in_earlier_pieces(staged: Callable[..., Staged]) -> None:
+    play = staged()
+    play.thread.start()
+    play.close_window()
+    play.report()
+    play.open(0)
+    for _ in range(MESSAGES_MAX - 1):
+        play.send(payload=codec.encode(Blob(bytes(100))))
+    play.send(payload=b"zz")
+    play.close_window()
+    reports = [play.report()]
+    while not reports[-1].is_last:
+        reports.append(play.report())
+    assert len(reports) > 1
+    (row,) = [row for each in reports for row in each.refusals]
+    assert [each.place for each in row.exhibits] == [MESSAGES_MAX - 1]
+
+
 def test_the_kinds_of_refusals_that_a_report_tells_apart_are_bounded(staged: Callable[..., Staged]) -> None:
     play = staged()
     for number in range(200):
-        play.gate._refuse(judge.Refused(number, "bad_message", "schema", "d"))
-    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"))
+        play.gate._refuse(judge.Refused(number, "bad_message", "schema", "d"), b"")
+    play.gate._refuse(judge.Refused(0, "bad_message", "schema", "d"), b"")
     play.gate._report(0, is_last=True, ended_by="")
     counts = [r.count for r in play.report().refusals]
     assert (len(counts), counts[0], sum(counts)) == (64, 2, 65)

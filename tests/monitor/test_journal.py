@@ -16,6 +16,7 @@ from monitor import journal
 from monitor.journal import (
     Admitted,
     End,
+    Exhibit,
     Frame,
     Header,
     JournalBroken,
@@ -31,7 +32,7 @@ FRAMES = [
     Frame(
         number,
         (Admitted("a", 1, 2, b"\x92\x01\x02"),),
-        (Refusal("a", 1, "bad_message", "range", "too much", 3),),
+        (Refusal("a", 1, "bad_message", "range", "too much", 3, (Exhibit(2, b"\xc1\x1b[2J"),)),),
         (Ruling("a", "bad_message", "restart", "because"),),
         (Life("a", number, "up"),),
     )
@@ -55,6 +56,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     found = journal.read(written(tmp_path))
     assert list(found.entries) == ENTRIES
     assert (found.torn_bytes, found.is_complete) == (0, True)
+
+
+def test_a_journal_from_before_refused_messages_were_kept_is_read(tmp_path: Path) -> None:
+    kept, bare = FRAMES[0].refusals[0], ["a", 1, "bad_message", "range", "too much", 3]
+    old: list[Any] = [HEADER, ["frame", 0, [], [bare], [], []], End(1, "")]
+    (row,) = journal.read(written(tmp_path, old)).entries[1].refusals  # type: ignore[union-attr]
+    assert row == Refusal(kept.partition, kept.port, kept.event, kept.reason, kept.detail, kept.count, ())
 
 
 def test_a_broken_journal_hands_out_what_stands_before_the_break(tmp_path: Path) -> None:

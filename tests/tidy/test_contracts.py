@@ -22,13 +22,15 @@ SOUND_HOUSE = {
     "monitor/design.py": "from pathlib import Path",
     "monitor/judge.py": "import enum\nfrom ipc_schemas import codec\nfrom monitor import design",
     "monitor/health.py": "from monitor.design import Event",
+    "monitor/rehearing.py": "from monitor import judge",
+    "monitor/rejudge.py": "from monitor import rehearing",
     "monitor/warden.py": "import os, boot.verify, sandbox.launch\nfrom monitor import judge",
     "partitions/sdk/window.py": "from ipc_schemas import codec",
     "world/patient.py": "import random\nfrom ipc_schemas import codec",
     "faults/inject.py": "from world import patient\nfrom monitor import design",
     "evidence/claims.py": "from faults import inject\nfrom monitor.design import Event",
     "benchmarks/cost.py": "from faults import inject\nfrom sandbox import walls",
-    "console/main.py": "import evidence.claims, benchmarks.cost\nfrom monitor.design import Event",
+    "console/main.py": "import evidence.claims, benchmarks.cost, monitor.rejudge\nfrom monitor.design import Event",
 }
 
 #: What is added to the sound house, and the first words of the contract that must break.
@@ -43,6 +45,7 @@ BREACHES = [
     ("ipc_schemas/codec.py", "from console import main", "trusted rooms know"),
     ("console/main.py", "from monitor import warden", "rooms outside"),
     ("faults/inject.py", "import sandbox.launch", "rooms outside"),
+    ("console/main.py", "from monitor import rehearing", "rooms outside"),
     ("world/patient.py", "def late():\n    import boot.verify", "rooms outside"),
     ("world/patient.py", "from console import main", "console -> evidence"),
     ("evidence/claims.py", "from benchmarks import cost", "console -> evidence"),
