@@ -107,9 +107,7 @@ def finding(found: Finding) -> Group:
     for one, effect, treated in zip(found.experiment.schedule, found.effects, found.treated, strict=True):
         lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
         wanted = f"; the catalogue expects {rows[one.attack_id].expected}" if one.attack_id in rows else ""
-        lines.append(
-            Text(f"  {one.partition} was {treated or 'not seen to be treated in any way'}{wanted}", "dim")
-        )
+        lines.append(Text(f"  seen to be done about it: {treated or 'nothing'}{wanted}", "dim"))
     comparison = found.comparison
     if comparison is not None and not found.experiment.without:
         same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")

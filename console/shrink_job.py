@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +49,7 @@ def shrink(output: Output, given: Mapping[str, Any]) -> int:
         test, whole = f"none: {why}", ""
     output.show(shrink_page.page(found))
     output.show(shrink_page.heading("run it again"))
-    output.show_whole(f"run_device.py replay {shlex.quote(found.smallest.line)}")
+    output.show_whole(f"run_device.py replay {shrink_page.one_word(found.smallest.line)}")
     output.show(shrink_page.heading("the test that passes once it is mended"))
     output.show_whole(test.rstrip("\n"))
     if path is not None:

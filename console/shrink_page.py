@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from rich.console import Group
@@ -70,3 +71,9 @@ def closing(found: Shrunk) -> Text:
     text = Text(f"{what}: {sizes(found.smallest)}; {sure}", style=style)
     text.append("" if found.is_sure else ": FLAKY", "bold yellow")
     return text.append(f"; {counted(found.questions, 'experiment')}  {found.smallest.line}", "dim")
+
+
+def one_word(line: str) -> str:
+    """The line as a shell takes it for one word, in the quotes that need no others within."""
+    is_plain = "'" in line and not set('"$`\\!') & set(line)
+    return f'"{line}"' if is_plain else shlex.quote(line)

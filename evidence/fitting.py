@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evidence.experiment import Experiment, LineWrong
+from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
 from faults import attack_files, catalogue
 from faults.attack import Attack, Injection
 from monitor import schedule
@@ -37,8 +37,9 @@ def _unknown(attack_id: str) -> str:
 def can_be_run_on(attack: Attack, partition: str, design: Design) -> bool:
     """Whether an attack can be tried by whoever holds ``partition``.
 
-    An attack on the kernel needs nothing of the partition in which it runs but that therapy is not the one: what would
-    show its effect is what becomes of therapy, which an attacker inside it need not reach for. Others speak messages.
+    Attacks on the channel send the messages of the partitions that their files name. An attack on the kernel can come
+    from any partition but a critical one: it reaches out for that one, and what it does is seen by that one's output,
+    which proves nothing where the attacker's own code writes it.
     """
     if partition in attack.partitions:
         return True
@@ -57,9 +58,8 @@ def _require_place(each: Injection, attack: Attack, design: Design, frames: int)
         where = f"it can on {', '.join(fits)}" if fits else f"{design.name} has none for it"
         raise LineWrong(f"{told}/{each.partition}: {each.attack_id} cannot be run there; {where}")
     if each.frame >= frames:
-        raise LineWrong(
-            f"{told}: the run ends after {frames} frames, before that; write frames={each.frame + 3}"
-        )
+        enough = each.frame + attack.shows_within_frames + MARGIN_FRAMES
+        raise LineWrong(f"{told}: the run ends after {frames} frames, before that; write frames={enough}")
     if attack.strike is not None and each.frame == 0:
         raise LineWrong(f"{told}: what comes from outside strikes between two frames, the first time at 1")
 

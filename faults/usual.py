@@ -23,7 +23,7 @@ def of(attack: Attack) -> Mapping[str, Value]:
 
 
 def reads(attack: Attack) -> frozenset[str]:
-    """The parameters that the attack's file reads, with a usual value or without."""
+    """The parameters that the attack's injector reads, with a usual value or without; not what its detector does."""
     return frozenset(_names(_tree(_file(attack))))
 
 
@@ -46,19 +46,20 @@ def _names(tree: ast.Module) -> list[str]:
         key: ast.expr | None = None
         if isinstance(node, ast.Call) and _is_get(node.func):
             key = node.args[0] if node.args else None
-        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name | ast.Attribute):
-            key = node.slice if _name(node.value) == "parameters" else None
+        elif isinstance(node, ast.Subscript) and _is_parameters(node.value):
+            key = node.slice
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             found.append(key.value)
     return found
 
 
 def _is_get(called: ast.expr) -> bool:
-    return isinstance(called, ast.Attribute) and called.attr == "get" and _name(called.value) == "parameters"
+    return isinstance(called, ast.Attribute) and called.attr == "get" and _is_parameters(called.value)
 
 
-def _name(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+def _is_parameters(node: ast.expr) -> bool:
+    """What an injector calls them; a detector has them of its ``injection``."""
+    return isinstance(node, ast.Name) and node.id == "parameters"
 
 
 @cache
