@@ -256,27 +256,16 @@ class References:
         """The same run with all walls, and nobody attacks."""
         return self._get(replace(plan, without=frozenset(), clock="virtual"), ())
 
-    def replayed(
-        self, plan: Plan, admitted: tuple[Emission, ...], run: Run, schedule: Sequence[Injection]
-    ) -> Reference:
-        """The same run in the same world, nobody attacks, and a player sends ``admitted``.
-
-        What comes from outside is the world's doing, and happens here, too: only what whoever holds a partition does
-        is left out of ``schedule``.
-        """
+    def replayed(self, plan: Plan, admitted: tuple[Emission, ...], run: Run) -> Reference:
+        """The same run, nobody attacks, and a player sends ``admitted``."""
         overlays = noninterference.players(run.design, admitted)
-        attacks = attack_files.built(run.design.folder)
-        outside = tuple(one for one in schedule if attacks[one.attack_id].strike is not None)
-        return self._get(replace(plan, clock="virtual", overlays=overlays), admitted, outside)
+        return self._get(replace(plan, clock="virtual", overlays=overlays), admitted)
 
-    def _get(
-        self, plan: Plan, admitted: tuple[Emission, ...], outside: tuple[Injection, ...] = ()
-    ) -> Reference:
+    def _get(self, plan: Plan, admitted: tuple[Emission, ...]) -> Reference:
         is_played = bool(plan.overlays)
-        told = tuple(map(_told, outside))
-        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted, told)
+        key = (plan.design, plan.frames, plan.seed, plan.patient, is_played, admitted)
         if key not in self._known:
-            run = runs.run(plan, outside, nursery=self.nursery)
+            run = runs.run(plan, nursery=self.nursery)
             self.runs_done += 1
             truth = run.world.truth() if hasattr(run.world, "truth") else None
             critical = noninterference.critical(run.design)
@@ -325,9 +314,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
     others = noninterference.others(run.design)
     admitted = sightings.emitted(run, others)
     calm = references.calm(experiment.plan)
-    reference = (
-        references.replayed(experiment.plan, admitted, run, experiment.schedule) if is_walled else calm
-    )
+    reference = references.replayed(experiment.plan, admitted, run) if is_walled else calm
     effects = []
     activated = []
     treated = []
@@ -337,7 +324,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
         effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
         lost_a_window |= bool(seen.missed_by(one, one.partition)) if seen.missed is not None else False
         activated.append(detectors.was_activated(one.attack_id, seen, one))
-        how = treatment.treatment(run, one, effects[-1], calm.run) if activated[-1] else ()
+        how = treatment.treatment(run, one, effects[-1], reference.run) if activated[-1] else ()
         treated.append(treatment.text(how))
     critical = sightings.emitted(run, noninterference.critical(run.design))
     comparison = noninterference.compare(critical, reference.emissions)

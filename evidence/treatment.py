@@ -69,7 +69,7 @@ def expected(told: str) -> frozenset[Treatment]:
 def treatment(run: Run, injection: Injection, effect: Effect, reference: Run) -> tuple[Treatment, ...]:
     """What was done about an attack in its frames, in the order of ``Treatment``.
 
-    ``reference`` is the calm twin: a safe state that it has, too, is not the attack's doing.
+    ``reference`` is the run without the attack: a safe state that it has, too, is not the attack's doing.
     """
     found = set(_of_rows(run, injection))
     if effect.succeeded:

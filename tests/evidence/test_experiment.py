@@ -127,21 +127,3 @@ def test_an_experiment_without_an_injection_has_not_held() -> None:
     with Nursery() as nursery:
         idle = experiment.perform(Experiment(PUMP, (), 2), References(nursery))
     assert (idle.outcome, idle.reasons) == (Outcome.NOT_ACTIVATED, ("the experiment has no injection",))
-
-
-def test_a_fault_of_the_world_is_in_the_replay_too_and_no_breach_by_itself() -> None:
-    """The sensor fails in both runs; only what whoever holds a partition does is replaced by what was admitted."""
-    with Nursery() as nursery:
-        references = References(nursery)
-        failed = experiment.perform(
-            experiment.single(PUMP, Injection(6, "F04", {"kind": "huge"})), references
-        )
-        assert (failed.outcome, failed.reasons[0][:27]) == (Outcome.HELD, "Therapy stopped dosing on t")
-        assert failed.comparison is not None
-        assert failed.comparison.holds
-        honest = references.calm(failed.experiment.plan)
-        assert failed.chain != honest.run.chain
-        drifting = experiment.single(PUMP, Injection(6, "F04", {"kind": "drift"}))
-        unseen = experiment.perform(drifting, references)
-    assert unseen.outcome is Outcome.BREACH
-    assert unseen.reasons == ("For 6 frames nobody was told that the sensor had failed.",)
