@@ -14,9 +14,10 @@ from console import ablation_page, failures, jobs
 from console.as_json import head
 from console.failures import Refused
 from console.output import Output
+from console.shrink_job import fitting_experiment
 from evidence import experiment, flaws, matrix, matrix_html
 from evidence.ablation import Row
-from evidence.experiment import LineWrong, References
+from evidence.experiment import References
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
 from evidence.workers import summary_of
@@ -68,17 +69,7 @@ def as_named(design: Path) -> Path:
 
 def replay(output: Output, given: Mapping[str, Any]) -> int:
     """One experiment again, from its line. Status 0 only if it held."""
-    try:
-        one = experiment.read(given["line"])
-    except LineWrong as error:
-        raise Refused(f"{error} (write the line in quotes, as it was printed)") from None
-    design = jobs.sound_design(one.design)
-    attacks = attack_files.built(design.folder)
-    unknown = [each.attack_id for each in one.injections if each.attack_id not in attacks]
-    if unknown or not one.injections:
-        raise Refused(
-            f"the line names {unknown[0] if unknown else 'no attack'}; there are {', '.join(attacks)}"
-        )
+    one, design = fitting_experiment(given["line"])
     with Nursery() as nursery:
         references = References(nursery)
         found = experiment.perform(one, references)

@@ -12,7 +12,7 @@ from evidence.ablation import Row
 from evidence.experiment import Finding
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
-from faults import attack_files
+from faults import attack_files, catalogue
 from sandbox import walls
 
 _STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
@@ -108,8 +108,11 @@ def _labelled(text: Text, label: str) -> Text:
 def finding(found: Finding, flaws: Sequence[str], label: str) -> Group:
     """One experiment: its line, what each attack did, how it compares, and what of the design let it through."""
     lines: list[Text] = [Text(found.experiment.line, style="dim")]
-    for one, effect in zip(found.experiment.schedule, found.effects, strict=True):
+    rows = catalogue.rows()
+    for one, effect, treated in zip(found.experiment.schedule, found.effects, found.treated, strict=True):
         lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
+        wanted = f"; the catalogue expects {rows[one.attack_id].expected}" if one.attack_id in rows else ""
+        lines.append(Text(f"  seen to be done about it: {treated or 'nothing'}{wanted}", "dim"))
     comparison = found.comparison
     if comparison is not None and not found.experiment.without:
         same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")

@@ -12,7 +12,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from console import VERSION, ablation_job, as_json, campaign_job, failures, jobs, options, rejudge_job
+from console import (
+    VERSION,
+    ablation_job,
+    as_json,
+    campaign_job,
+    failures,
+    jobs,
+    options,
+    rejudge_job,
+    shrink_job,
+)
 from console.failures import Refused
 from console.output import Output
 
@@ -67,6 +77,11 @@ Examples:
   run_device.py rejudge runs/today/attacked.bhj --design stricter
 \b
 Exit status: 0 nothing would differ, 1 something would or cannot be told, 2 it was refused.
+"""
+_SHRINK_EPILOG = """\b
+Example:
+  run_device.py shrink --test test_found.py \\
+    'design=designs/insulin_pump frames=40 without=recheck,schema,rate C06@14 C18@20'
 """
 _ABLATE_EPILOG = """\b
 Examples:
@@ -223,6 +238,18 @@ def campaign(**given: Any) -> int:
 def replay(**given: Any) -> int:
     """Run one experiment again from the line that was printed for it. Status 0 only if it held."""
     return _do(ablation_job.replay, given)
+
+
+@cli.command(epilog=_SHRINK_EPILOG)
+@click.argument("line", metavar="LINE")
+@options.common
+@click.option(
+    "--test", type=options.NamedPath(), metavar="FILE", help="Write the test to FILE, too: test_....py."
+)
+@click.option("--workers", type=click.IntRange(1, 16), default=None, help="Devices at a time.  [default: 1]")
+def shrink(**given: Any) -> int:
+    """Make an experiment in which something got through as small as it gets, and print a test of it."""
+    return _do(shrink_job.shrink, given)
 
 
 @cli.command(epilog=_REJUDGE_EPILOG)

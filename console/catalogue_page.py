@@ -30,10 +30,13 @@ def _table(heading: str, rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("id", no_wrap=True, style="bold")
     table.add_column(heading, ratio=1)
+    table.add_column("expected", max_width=20)
     for name in ("CWE", "EMB3D", "ATT&CK"):
         table.add_column(name, no_wrap=True, style="dim")
     for row in rows:
-        table.add_row(row.id, row.plain or row.attempt, _short(row.cwe), row.emb3d or "", row.ics or "")
+        table.add_row(
+            row.id, row.plain or row.attempt, row.expected, _short(row.cwe), row.emb3d or "", row.ics or ""
+        )
     return table
 
 

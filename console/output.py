@@ -72,6 +72,11 @@ class Output:
         lines = (line.rstrip() for line in captured.get().split("\n"))
         self.console.out("\n".join(lines), end="", highlight=False)
 
+    def show_whole(self, text: str) -> None:
+        """Text to be copied: its lines are not folded; nothing when quiet."""
+        if not self.is_quiet:
+            self.console.out(text, highlight=False)
+
     def verdict(self, line: RenderableType) -> None:
         """The one line that even quiet prints."""
         if self.is_quiet:

@@ -208,8 +208,11 @@ def _trial_text(trial: Trial) -> Text:
     text = Text(trial.row.plain or trial.row.attempt)
     if trial.outcome is not Outcome.HELD:
         text.append(f"\n{trial.sentence}", _OUTCOME_STYLES.get(trial.outcome, "yellow"))
+    expected = f"; expected: {trial.row.expected}" if trial.row.expected else ""
     nowhere = f" {trial.undelivered[:1].upper()}{trial.undelivered[1:]}." if trial.undelivered else ""
-    return text.append(f"\n{trial.stopping.text}; open: {trial.open_effect.sentence}{nowhere}", "dim")
+    return text.append(
+        f"\n{trial.stopping.text}{expected}; open: {trial.open_effect.sentence}{nowhere}", "dim"
+    )
 
 
 def _left_out(story: Story) -> Iterator[Text]:

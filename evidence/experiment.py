@@ -8,13 +8,15 @@ sends exactly what the gates had admitted (``evidence.noninterference``); with w
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
-from evidence import harm, noninterference, sightings
+from evidence import harm, noninterference, sightings, treatment
 from evidence.noninterference import Comparison, Emission
 from evidence.outcome import Outcome
 from evidence.stopping import standing
@@ -22,6 +24,7 @@ from faults import attack_files, catalogue, detectors
 from faults import experiment as runs
 from faults.attack import ATTACKED, Effect, Injection, Value
 from faults.experiment import Run
+from monitor.schedule import ClockRefused, parse_clock
 from sandbox import walls
 from world.bench import Plan
 from world.nursery import Nursery
@@ -29,7 +32,19 @@ from world.truth import Truth
 
 #: How many frames a run goes on after the last frame in which an effect may show.
 MARGIN_FRAMES = 2
-_INJECTION = re.compile(r"([A-Z]\d{2})@(\d+)(?:/([a-z_0-9]+))?(?:\((.*)\))?", re.DOTALL)
+_INJECTION = re.compile(r"([A-Z][0-9]{2})@([0-9]{1,12})(?:/([a-z_0-9]+))?(?:\((.*)\))?", re.DOTALL)
+#: One parameter of an injection: a name, and a text in quotes or a bare word.
+_GIVEN = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)=("(?:[^"\\]|\\.)*"|[^,"]*)(,|\Z)', re.DOTALL)
+#: A text that needs no quotes, unless JSON means something else by it.
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_ .+-]*")
+_JSON_WORDS = ("true", "false", "null", "NaN", "Infinity")
+#: A year of frames of five minutes; no attack shows later than that, and a run's journal stays within bounds.
+FRAMES_MAX = 366 * 288
+SEED_MAX = 2**32 - 1
+PATIENT_MAX = 1_000_000
+INJECTIONS_MAX = 288
+#: What a parameter's whole number may be: it travels to the partition as MessagePack.
+_WHOLE_MAX = 2**63 - 1
 
 
 class LineWrong(ValueError):
@@ -111,16 +126,21 @@ def _value_told(value: Value) -> str:
     """Numbers and truth values as JSON has them; a text bare unless it could be taken for something else."""
     if not isinstance(value, str):
         return json.dumps(value)
-    is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .+-]*", value) and value not in ("true", "false", "null")
+    is_plain = _WORD.fullmatch(value) and value not in _JSON_WORDS
     return value if is_plain else json.dumps(value)
 
 
 def read(line: str) -> Experiment:
-    """The experiment that a line tells of. Raises ``LineWrong``."""
+    """The experiment that a line tells of. Raises ``LineWrong``.
+
+    Whether its design has what it names is for ``evidence.fitting`` to say.
+    """
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise LineWrong(f"{line!r}: {error}") from None
+    if not words:
+        raise LineWrong("the line is empty; write one such as design=designs/insulin_pump frames=19 C18@14")
     given: dict[str, str] = {}
     injections: list[Injection] = []
     for word in words:
@@ -131,29 +151,55 @@ def read(line: str) -> Experiment:
         name, equals, value = word.partition("=")
         if not equals or name not in ("design", "seed", "patient", "frames", "clock", "without", "restored"):
             raise LineWrong(f"{word!r} is neither an attack such as K01@96 nor one of design=, seed=, ...")
+        if name in given:
+            raise LineWrong(f"{name}= stands there twice, as {given[name]!r} and {value!r}; leave one out")
         given[name] = value
+    if len(injections) > INJECTIONS_MAX:
+        raise LineWrong(f"{len(injections)} injections are more than an experiment takes ({INJECTIONS_MAX})")
     return _experiment(given, injections)
+
+
+#: Name -> the usual text, the least and the most.
+_NUMBERS: Mapping[str, tuple[str, int, int]] = {
+    "seed": ("1", 0, SEED_MAX),
+    "patient": ("0", 0, PATIENT_MAX),
+    "frames": ("", 1, FRAMES_MAX),
+}
 
 
 def _experiment(given: Mapping[str, str], injections: Sequence[Injection]) -> Experiment:
     numbers = {}
-    for name in ("seed", "patient", "frames"):
-        text = given.get(name, {"seed": "1", "patient": "0"}.get(name, ""))
-        if not text.isdigit():
-            raise LineWrong(f"{name}={text}: this is no whole number; write {name}=100")
+    for name, (usual, least, most) in _NUMBERS.items():
+        text = given.get(name, usual)
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            shown = text if len(text) <= 24 else f"{text[:20]}..."
+            why = f"this is no whole number from {least} to {most}; write {name}={max(least, 100)}"
+            raise LineWrong(f"{name}={shown}: {why}")
         numbers[name] = int(text)
-    if "design" not in given:
-        raise LineWrong("design= is missing; name the folder of the device")
+    design = given.get("design", "")
+    if not design or not design.isprintable():
+        raise LineWrong(
+            f"design={design!r} is not the name of a folder"
+            if design
+            else "design= is missing; name the folder of the device"
+        )
     left_out = given.get("without", "none")
     try:
         without = frozenset[str]() if left_out == "none" else walls.parse_without(left_out)
     except walls.UnknownWall as error:
         raise LineWrong(f"without={left_out}: {error}") from None
+    if left_out != "none" and not without:
+        raise LineWrong("without= names no wall; name one, several with commas between, all, or none")
+    clock = given.get("clock", "virtual")
+    try:
+        parse_clock(clock)
+    except ClockRefused as error:
+        raise LineWrong(str(error)) from None
     return Experiment(
-        Path(given["design"]),
+        Path(design),
         tuple(injections),
         without=without,
-        clock=given.get("clock", "virtual"),
+        clock=clock,
         restored=frozenset(filter(None, given.get("restored", "").split(","))),
         **numbers,
     )
@@ -162,15 +208,48 @@ def _experiment(given: Mapping[str, str], injections: Sequence[Injection]) -> Ex
 def _injection(word: str, match: re.Match[str]) -> Injection:
     attack_id, frame, partition, given = match.groups()
     parameters: dict[str, Value] = {}
-    for part in re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)', given or ""):
-        name, text = part
-        try:
-            parameters[name] = json.loads(text)
-        except ValueError:
-            parameters[name] = text
-    if given and not parameters:
-        raise LineWrong(f"{word!r}: the brackets hold name=value pairs, with commas between")
+    position = 0
+    while given and position < len(given):
+        part = _GIVEN.match(given, position)
+        if part is None or (part[3] and part.end() == len(given)):
+            raise LineWrong(f"{word!r}: the brackets hold name=value pairs, with commas between")
+        name, text, _ = part.groups()
+        if name in parameters:
+            raise LineWrong(f"{word!r}: {name}= stands there twice; leave one out")
+        parameters[name] = _value(word, name, text)
+        position = part.end()
+    if given == "":
+        raise LineWrong(f"{word!r}: the brackets are empty; leave them out, or write name=value pairs")
     return Injection(int(frame), attack_id, parameters, partition=partition or ATTACKED)
+
+
+def _value(word: str, name: str, text: str) -> Value:
+    """A number or a truth value as JSON has them, else the text itself. Raises ``LineWrong``."""
+    try:
+        value = json.loads(text)
+    except ValueError:  # bare, or digits beyond what is read at all
+        value = text
+        if not _WORD.fullmatch(text):
+            raise LineWrong(
+                f"{word!r}: {name}={text[:40]} is neither a number nor a word; put quotes around"
+            ) from None
+    if isinstance(value, bool):
+        return value
+    is_number = isinstance(value, int) and abs(value) <= _WHOLE_MAX
+    is_number |= isinstance(value, float) and math.isfinite(value)
+    if is_number or (isinstance(value, str) and _can_travel(value)):
+        return cast(Value, value)
+    raise LineWrong(
+        f"{word!r}: {name}={text[:40]} is no value: write a number within bounds, true, false or a text"
+    )
+
+
+def _can_travel(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # --- performing it ---
@@ -234,6 +313,10 @@ class Finding:
     standing: frozenset[str]
     #: Whether a taken-over partition lost a window in the attack's frames: a busy host does that, too.
     lost_a_window: bool
+    #: How the attackers were treated (``evidence.treatment``), in words, in the order of the injections.
+    treated: tuple[str, ...] = ()
+    #: Where secrets of the critical partitions turned up, as sentences.
+    leaks: tuple[str, ...] = ()
 
     @property
     def got_through(self) -> bool:
@@ -256,12 +339,15 @@ def perform(experiment: Experiment, references: References) -> Finding:
     reference = references.replayed(experiment.plan, admitted, run) if is_walled else twin
     effects = []
     activated = []
+    treated = []
     lost_a_window = False
     for one in run.schedule:
         seen = sightings.observations(run, reference.run, is_replay=is_walled, attacker=one.partition)
         effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
         lost_a_window |= bool(seen.missed_by(one, one.partition)) if seen.missed is not None else False
         activated.append(detectors.was_activated(one.attack_id, seen, one))
+        how = treatment.treatment(run, one, effects[-1], reference.run) if activated[-1] else ()
+        treated.append(treatment.text(how))
     comparison = sightings.compared(run, reference.emissions)
     severity = _severity(run, calm, experiment)
     # What a fault of the world costs its patient is told, and is no breach; what the attack adds to it is. Where the
@@ -280,6 +366,8 @@ def perform(experiment: Experiment, references: References) -> Finding:
         run.record.wall_s,
         standing(run),
         lost_a_window,
+        tuple(treated),
+        sightings.leaks(run),
     )
 
 
@@ -287,7 +375,7 @@ def _severity(run: Run, calm: Reference, experiment: Experiment) -> harm.Severit
     """The patient's harm against the calm twin, or ``None`` when it cannot be graded."""
     if calm.truth is None or not hasattr(run.world, "truth"):
         return None
-    onset_min = min(one.frame for one in experiment.injections) * run.design.frame_ms // 60_000
+    onset_min = min((one.frame for one in experiment.injections), default=0) * run.design.frame_ms // 60_000
     try:
         return harm.grade(run.world.truth(), calm.truth, onset_min).severity
     except ValueError:
@@ -313,6 +401,8 @@ def _judge(
     why = sightings.unfinished(run)
     if why:
         return Outcome.NO_REPLY, [f"the run {each}" for each in why]
+    if not effects:
+        return Outcome.NOT_ACTIVATED, ["the experiment has no injection"]
     if not all(activated):
         idle = [one.attack_id for one, ran in zip(run.schedule, activated, strict=True) if not ran]
         return Outcome.NOT_ACTIVATED, [f"{', '.join(idle)} never ran"]

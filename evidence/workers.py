@@ -50,7 +50,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     ``line`` is the experiment; ``chain`` the journal's last value, hex; ``severity`` S0..S4 or empty; ``kill_ms`` from
     a violation in the monitor's hands to the last process gone; ``messages`` how many emissions of the critical
-    partitions were compared, ``difference`` the first that differed.
+    partitions were compared, ``difference`` the first that differed; ``treated`` how each attacker was treated
+    (``evidence.treatment``), in the order of ``effects``; ``leaks`` where secrets turned up.
     """
 
     line: str
@@ -65,6 +66,8 @@ class Summary(msgspec.Struct, frozen=True):
     wall_s: float = 0.0
     standing: tuple[str, ...] = ()
     lost_a_window: bool = False
+    treated: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
 
     @property
     def got_through(self) -> bool | None:
@@ -97,6 +100,8 @@ def summary_of(finding: Finding) -> Summary:
         round(finding.wall_s, 4),
         tuple(sorted(finding.standing)),
         finding.lost_a_window,
+        finding.treated,
+        finding.leaks,
     )
 
 

@@ -6,6 +6,7 @@ this module, like ``faults.seen``, ``faults.effects`` and ``faults.implant``, im
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -72,6 +73,13 @@ class Between:
         drawn: float = self.low * (self.high / self.low) ** chance.random()
         return int(min(max(round(drawn), self.low), self.high))
 
+    def has(self, value: Value) -> bool:
+        """Whether the value may be given."""
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"whole numbers from {self.low} to {self.high}"
+
     def smaller(self, value: Value) -> list[Value]:
         """Milder values to try in place of ``value``, the mildest first."""
         assert isinstance(value, int)
@@ -81,13 +89,21 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of a few values, the mildest first."""
+    """One of a few values, the mildest first. Those in ``on_request`` can be given, but are not drawn."""
 
     values: tuple[Value, ...]
+    on_request: tuple[Value, ...] = ()
 
     def draw(self, chance: Random) -> Value:
         """One of them."""
         return chance.choice(self.values)
+
+    def has(self, value: Value) -> bool:
+        """Whether the value may be given."""
+        return any(value == one and type(value) is type(one) for one in (*self.values, *self.on_request))
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(json.dumps(one) for one in (*self.values, *self.on_request))
 
     def smaller(self, value: Value) -> list[Value]:
         """Milder values to try in place of ``value``, the mildest first."""

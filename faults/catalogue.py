@@ -158,5 +158,5 @@ def default_schedule(onset_frame: int = ONSET_FRAME, end_frame: int = END_FRAME)
 def with_spans(schedule: Iterable[Injection]) -> list[Injection]:
     """In order of frames, each reaching to the next one's frame."""
     ordered = sorted(schedule, key=lambda one: one.frame)
-    ends = [one.frame for one in ordered[1:]] + [None]
+    ends = [*(one.frame for one in ordered[1:]), None][: len(ordered)]
     return [replace(one, until_frame=end) for one, end in zip(ordered, ends, strict=True)]

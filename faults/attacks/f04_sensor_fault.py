@@ -99,7 +99,10 @@ ATTACK = Attack(
     strike=strike,
     strikes="world",
     ends_the_run="may",
-    parameters={"kind": OneOf(("nan", "inf", "huge")), "readings": Between(SAFE_WITHIN_FRAMES, READINGS_MAX)},
+    parameters={
+        "kind": OneOf(("nan", "inf", "huge"), on_request=("error", "stuck", "drift", "bias", "spike")),
+        "readings": Between(SAFE_WITHIN_FRAMES, READINGS_MAX),
+    },
     walls=("range", "schema", "recheck"),
     shows_within_frames=SAFE_WITHIN_FRAMES + 1,
 )

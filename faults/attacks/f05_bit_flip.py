@@ -80,7 +80,9 @@ ATTACK = Attack(
     effect,
     inject,
     parameters={
-        "where": OneOf(("sign", "exponent", "name", "place", "frame", "life", "sender")),
+        "where": OneOf(
+            ("sign", "exponent", "name", "place", "frame", "life", "sender"), on_request=("value",)
+        ),
         "bit": Between(0, 31),
         "flips": Between(1, FLIPS_MAX),
     },

@@ -1,0 +1,75 @@
+"""Whether an experiment fits its design: the attacks, parameters, partitions and frames that its line names."""
+
+from __future__ import annotations
+
+from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
+from faults import attack_files, catalogue
+from faults.attack import Attack, Injection
+from monitor import schedule
+from monitor.design import WORLD, Design
+from monitor.schedule import ClockRefused
+
+
+def require_fit(one: Experiment, design: Design) -> None:
+    """See that the experiment can be performed on ``design``, which is the one that it names.
+
+    Raises ``LineWrong``, whose sentence has the word that does not fit and what would, and ``AttackFileWrong``.
+    """
+    attacks = attack_files.built(design.folder)
+    if not one.injections:
+        raise LineWrong(f"the line names no attack; there are {', '.join(attacks)}")
+    try:
+        schedule.plan(design, schedule.parse_clock(one.clock))
+    except ClockRefused as error:
+        raise LineWrong(str(error)) from None
+    for each in one.injections:
+        if each.attack_id not in attacks:
+            raise LineWrong(f"the line names {_unknown(each.attack_id)}; there are {', '.join(attacks)}")
+        _require_place(each, attacks[each.attack_id], design, one.frames)
+        _require_parameters(each, attacks[each.attack_id])
+
+
+def _unknown(attack_id: str) -> str:
+    row = catalogue.rows().get(attack_id)
+    return f"{attack_id} ({row.name}), which is in the catalogue but not built" if row else attack_id
+
+
+def can_be_run_on(attack: Attack, partition: str, design: Design) -> bool:
+    """Whether an attack can be tried by whoever holds ``partition``.
+
+    Attacks on the channel send the messages of the partitions that their files name. An attack on the kernel can come
+    from any partition but a critical one: it reaches out for that one, and what it does is seen by that one's output,
+    which proves nothing where the attacker's own code writes it.
+    """
+    if partition in attack.partitions:
+        return True
+    return attack.id[0] == "K" and not design.partition(partition).is_critical
+
+
+def _require_place(each: Injection, attack: Attack, design: Design, frames: int) -> None:
+    told = f"{each.attack_id}@{each.frame}"
+    names = [p.name for p in design.partitions if p.name != WORLD]
+    if each.partition not in names:
+        raise LineWrong(
+            f"{told}/{each.partition}: {design.name} has no such partition; it has {', '.join(names)}"
+        )
+    if not can_be_run_on(attack, each.partition, design):
+        fits = [name for name in names if can_be_run_on(attack, name, design)]
+        where = f"it can on {', '.join(fits)}" if fits else f"{design.name} has none for it"
+        raise LineWrong(f"{told}/{each.partition}: {each.attack_id} cannot be run there; {where}")
+    if each.frame >= frames:
+        enough = each.frame + attack.shows_within_frames + MARGIN_FRAMES
+        raise LineWrong(f"{told}: the run ends after {frames} frames, before that; write frames={enough}")
+    if attack.strike is not None and each.frame == 0:
+        raise LineWrong(f"{told}: what comes from outside strikes between two frames, the first time at 1")
+
+
+def _require_parameters(each: Injection, attack: Attack) -> None:
+    for name, value in each.parameters.items():
+        told = f"{each.attack_id}@{each.frame}({name}={value})"
+        known = attack.parameters.get(name)
+        if known is None:
+            has = f"it has {', '.join(attack.parameters)}" if attack.parameters else "it has none"
+            raise LineWrong(f"{told}: {each.attack_id} has no parameter {name!r}; {has}")
+        if not known.has(value):
+            raise LineWrong(f"{told}: {name} takes {known}")

@@ -1,0 +1,74 @@
+"""A line names attacks, parameters, partitions and frames that its design has, or is refused with what it has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from evidence import experiment, fitting
+from evidence.experiment import Experiment, LineWrong
+from faults import attack_files
+from faults.attack import Injection
+from monitor.loader import load_design
+from sandbox import walls
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PUMP = load_design(ROOT / "designs" / "insulin_pump", walls.ALL)
+THERMOSTAT = load_design(ROOT / "examples" / "thermostat", walls.ALL)
+
+
+@pytest.mark.parametrize("attack_id", sorted(attack_files.built()))
+def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack_id: str) -> None:
+    attack = attack_files.built()[attack_id]
+    chance = Random(11)
+    for _ in range(30):
+        one = Injection(
+            chance.randint(1, 99), attack_id, attack.draw(chance), partition=chance.choice(attack.partitions)
+        )
+        whole = Experiment(PUMP.folder, (one,), 100)
+        assert experiment.read(whole.line) == whole
+        fitting.require_fit(whole, PUMP)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "names no attack; there are C01, C02"),
+        ("X77@3", "the line names X77; there are"),
+        ("B01@3", "B01 (rollback), which is in the catalogue but not built"),
+        ("K01@3/pump", "insulin_pump has no such partition; it has therapy, transfer"),
+        ("K01@3/world", "no such partition"),
+        ("C06@3/therapy", "C06 cannot be run there; it can on transfer"),
+        ("K03@3/therapy", "K03 cannot be run there; it can on transfer"),
+        ("C06@9", "the run ends after 9 frames, before that; write frames=14"),
+        ("F04@0", "strikes between two frames, the first time at 1"),
+        ("C06@3(form=all)", "C06 has no parameter 'form'; it has shape"),
+        ("K02@3(form=all)", "K02 has no parameter 'form'; it has none"),
+        ("C05@3(count=11)", "count takes whole numbers from 12 to 20000"),
+        ("C05@3(count=20001)", "count takes whole numbers"),
+        ("C05@3(count=true)", "count takes whole numbers"),
+        ("C05@3(count=12.0)", "count takes whole numbers"),
+        ("C06@3(shape=round)", 'shape takes one of "wrong type", "missing", "another", "all"'),
+        ("C01@3(claim=1)", "claim takes one of false, true"),
+        ("clock=9000x C06@3", "use at most 199x"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_would(words: str, says: str) -> None:
+    one = experiment.read(f"design=d frames=9 {words}")
+    with pytest.raises(LineWrong, match=re.escape(says)):
+        fitting.require_fit(one, PUMP)
+
+
+def test_what_can_be_asked_for_but_is_not_drawn_fits() -> None:
+    fitting.require_fit(experiment.read("design=d frames=9 F04@3(kind=stuck) F05@5(where=value)"), PUMP)
+
+
+def test_a_design_takes_its_own_attacks_and_those_on_the_kernel_in_its_own_partitions() -> None:
+    fitting.require_fit(experiment.read("design=d frames=9 K23@2/telemetry X01@5/telemetry"), THERMOSTAT)
+    with pytest.raises(LineWrong, match="C06 cannot be run there; thermostat has none for it"):
+        fitting.require_fit(experiment.read("design=d frames=9 C06@2/telemetry"), THERMOSTAT)
+    with pytest.raises(LineWrong, match="K23 cannot be run there; it can on telemetry"):
+        fitting.require_fit(experiment.read("design=d frames=9 K23@2/heater"), THERMOSTAT)
