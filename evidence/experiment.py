@@ -196,7 +196,10 @@ class References:
             self.runs_done += 1
             truth = run.world.truth() if hasattr(run.world, "truth") else None
             critical = noninterference.critical(run.design)
-            self._known[key] = Reference(sightings.emitted(run, critical), truth, run)
+            reference = Reference(sightings.emitted(run, critical), truth, run)
+            if sightings.missed(run, critical):
+                return reference  # a busy host's doing, nobody attacks: not kept, the next to ask has it done anew
+            self._known[key] = reference
         return self._known[key]
 
 
@@ -219,6 +222,11 @@ class Finding:
     standing: frozenset[str]
     #: Whether a taken-over partition lost a window in the attack's frames: a busy host does that, too.
     lost_a_window: bool
+    #: Whether each injection ran, in their order.
+    activated: tuple[bool, ...]
+    #: The attacked run and, where ``comparison`` is of a replay, that run; else the calm twin.
+    run: Run
+    reference: Run
 
     @property
     def got_through(self) -> bool:
@@ -262,6 +270,9 @@ def perform(experiment: Experiment, references: References) -> Finding:
         run.record.wall_s,
         standing(run),
         lost_a_window,
+        tuple(activated),
+        run,
+        reference.run,
     )
 
 

@@ -130,6 +130,11 @@ def _missed(run: Run) -> tuple[seen.Missed, ...]:
     )
 
 
+def missed(run: Run, partitions: frozenset[str]) -> tuple[seen.Missed, ...]:
+    """The windows that these partitions lost, in order; none without a journal."""
+    return tuple(one for one in _missed(run) if one.partition in partitions)
+
+
 def unfinished(run: Run) -> list[str]:
     """Why a run is no evidence: ended early, or left no whole journal."""
     found = []

@@ -206,6 +206,7 @@ def _means(
         terminal=terminal.path,
         folder=drop,
         core_pattern=Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip(),
+        messages_per_frame_max={port.full_name: port.messages_per_frame_max for port in design.ports},
     )
 
 
