@@ -340,7 +340,12 @@ class Harness:
         self, partition: str, scripts: Sequence[str], frame: int = FRAME, without: str | Iterable[str] = ()
     ) -> Result:
         """What each of ``scripts`` says (``faults.attacks.s01_script``), sent by ``partition``, one script a frame."""
-        written = enumerate(map(s01_script.parse, scripts), frame)
+        design = self.loaded
+        _one_of({one.name: one for one in design.partitions}, partition, "a partition")
+        written = list(enumerate(map(s01_script.parse, scripts), frame))
+        ports = {port.full_name: port for port in design.ports}
+        for name in (step.port for _, steps in written for step in steps if step.port):
+            _one_of(ports, name, "a port")
         injections = tuple(
             Injection(at, s01_script.ATTACK.id, {"script": s01_script.told(steps)}, partition=partition)
             for at, steps in written

@@ -7,6 +7,7 @@ shrunk, and reported with the experiment's one line.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -20,8 +21,6 @@ from evidence.testing.strategies import Kind, payloads
 from faults.attacks import s01_script
 from faults.attacks.s01_script import Step
 
-#: How many more runs are made, once a script got through, to find a shorter one.
-SHRINKING_RUNS_MAX = 60
 FRAMES_MAX = 12
 FLOOD_MAX = 200
 _DATA: Any = st.data()
@@ -36,6 +35,15 @@ class _Memory:
     has_failed: bool = False
     shrinking_runs: int = 0
 
+    def knows(self, parts: list[list[Step]]) -> bool:
+        """Whether a script that was run begins like this."""
+        begun = [s01_script.told(steps) for steps in parts]
+        return any(
+            list(known[: len(begun) - 1]) == begun[:-1] and known[len(begun) - 1].startswith(begun[-1])
+            for known in self.known
+            if len(known) >= len(begun)
+        )
+
 
 class CompromisedPartition(RuleBasedStateMachine):
     """Subclass it to add rules, to name another partition or to judge otherwise; ``search`` runs it."""
@@ -46,6 +54,8 @@ class CompromisedPartition(RuleBasedStateMachine):
     without: ClassVar[str | Iterable[str]] = ()
     #: The frame of the first part of the script.
     frame: ClassVar[int] = 4
+    #: How many more runs are made, once a script got through, to find a shorter one.
+    shrinking_runs_max: ClassVar[int] = 60
     #: Given by ``search``.
     memory: ClassVar[_Memory]
 
@@ -59,7 +69,7 @@ class CompromisedPartition(RuleBasedStateMachine):
         self._foreign = [port for port in every if port not in self._own]
 
     @classmethod
-    def search(cls, bulkhead: Harness, scripts: int = 12, steps: int = 8) -> tuple[Result, ...]:
+    def search(cls, bulkhead: Harness, scripts: int = 12, steps: int = 6) -> tuple[Result, ...]:
         """Try so many scripts of so many steps, and return what became of each. Raises what ``judge`` raises."""
         memory = _Memory(bulkhead)
         run_state_machine_as_test(
@@ -72,6 +82,8 @@ class CompromisedPartition(RuleBasedStateMachine):
                 suppress_health_check=list(HealthCheck),
             ),
         )
+        if not memory.known:
+            raise AssertionError("no script was run, so nothing was observed; try more scripts")
         return tuple(memory.known.values())
 
     # --- the rules ---
@@ -128,23 +140,32 @@ class CompromisedPartition(RuleBasedStateMachine):
             result.assert_noninterference().assert_no_missed_deadline()
 
     def teardown(self) -> None:
-        """Run the script, and judge. Without a step there is nothing to run."""
+        """Run the script, and judge. Without a step there is nothing to run, nor where Hypothesis gave it up."""
+        if sys.exc_info()[0] is not None:
+            return
         while self._parts and not self._parts[-1]:
             self._parts.pop()
         if not self._parts:
             return
         result = self._result(tuple(map(s01_script.told, self._parts)))
+        if result is None:
+            return
         try:
             self.judge(result)
         except AssertionError:
             self.memory.has_failed = True
             raise
 
-    def _result(self, scripts: tuple[str, ...]) -> Result:
+    @property
+    def _is_spent(self) -> bool:
+        return self.memory.has_failed and self.memory.shrinking_runs >= self.shrinking_runs_max
+
+    def _result(self, scripts: tuple[str, ...]) -> Result | None:
+        """What became of a script; ``None``: it is not tried, for one got through and was shortened long enough."""
         memory = self.memory
         if scripts not in memory.known:
-            if memory.has_failed and memory.shrinking_runs >= SHRINKING_RUNS_MAX:
-                reject()  # enough: the shortest so far is reported
+            if self._is_spent:
+                return None
             memory.shrinking_runs += memory.has_failed
             memory.known[scripts] = memory.bulkhead.send(self._who, scripts, self.frame, self.without)
         return memory.known[scripts]
@@ -159,6 +180,8 @@ class CompromisedPartition(RuleBasedStateMachine):
         part = self._parts[-1]
         if len(part) < s01_script.STEPS_MAX:
             part.append(step)
+            if self._is_spent and not self.memory.knows(self._parts):
+                reject()  # it would not be run: the shortest so far is reported
             note(f"frame {self.frame + len(self._parts) - 1}: {s01_script.told([step])}")
 
 

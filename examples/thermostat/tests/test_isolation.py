@@ -40,4 +40,4 @@ def test_no_set_point_interferes_with_the_heater(bulkhead: Harness, data: st.Dat
 
 
 def test_whatever_telemetry_does_the_heater_heats_on(bulkhead: Harness) -> None:
-    CompromisedPartition.search(bulkhead, scripts=6)
+    CompromisedPartition.search(bulkhead, scripts=4, steps=5)
