@@ -197,8 +197,8 @@ class References:
             truth = run.world.truth() if hasattr(run.world, "truth") else None
             critical = noninterference.critical(run.design)
             reference = Reference(sightings.emitted(run, critical), truth, run)
-            if sightings.missed(run, critical):
-                return reference  # a busy host's doing, nobody attacks: not kept, the next to ask has it done anew
+            if sightings.was_disturbed(run):
+                return reference  # by a busy host, for nobody attacks: the next to ask has it done anew
             self._known[key] = reference
         return self._known[key]
 

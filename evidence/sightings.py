@@ -11,6 +11,7 @@ from faults import seen
 from faults.attack import ATTACKED
 from faults.experiment import Run
 from monitor import journal
+from monitor.design import WORLD
 from monitor.loader import load_schemas
 
 
@@ -133,6 +134,15 @@ def _missed(run: Run) -> tuple[seen.Missed, ...]:
 def missed(run: Run, partitions: frozenset[str]) -> tuple[seen.Missed, ...]:
     """The windows that these partitions lost, in order; none without a journal."""
     return tuple(one for one in _missed(run) if one.partition in partitions)
+
+
+def was_disturbed(run: Run) -> bool:
+    """Whether a critical partition or the world lost a window: on the virtual clock a busy host does that, too."""
+    lost_by_world = any(
+        note.partition == WORLD and note.facts.get("event") == "window_overrun"
+        for note in run.record.of_kind("ruling")
+    )
+    return lost_by_world or bool(missed(run, noninterference.critical(run.design)))
 
 
 def unfinished(run: Run) -> list[str]:

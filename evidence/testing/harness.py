@@ -21,7 +21,7 @@ from evidence.harm import Severity
 from evidence.outcome import Outcome
 from faults import attack_files
 from faults import experiment as runs
-from faults.attack import Injection, Value
+from faults.attack import Attack, Injection, Value
 from faults.attacks import s01_script
 from faults.experiment import Run
 from faults.seen import Missed
@@ -242,10 +242,10 @@ class Result:
 class Harness:
     """A device under test. ``folder`` is its design, as far as one is named.
 
-    A run in which a critical partition lost a window, or the attacker lost the one in which it should have begun, is
-    made again, ``ASKED_MAX`` times in all: on the virtual clock that is what a busy host does. So a device that loses a
-    window by chance in some runs is not found out here; one that loses it each time is. An effect that was seen, or a
-    secret that came out, stands at once.
+    A run in which a critical partition or the world lost a window, or the attacker the one in which it should have
+    begun, is made again, ``ASKED_MAX`` times in all: on the virtual clock that is what a busy host does. So a device
+    that loses a window by chance in some runs is not found out here; one that loses it each time is. An effect that was
+    seen, or a secret that came out, stands at once.
     """
 
     warm: Warm
@@ -304,7 +304,7 @@ class Harness:
         plan = Plan(self._named_folder, frames, seed, patient, "virtual", _left_out(without))
         nursery = self.warm.references.nursery
         run, asked = runs.run(plan, nursery=nursery), 1
-        while _lost(run) and asked < ASKED_MAX:
+        while sightings.was_disturbed(run) and asked < ASKED_MAX:
             run, asked = runs.run(plan, nursery=nursery), asked + 1
         return Calm(run, asked)
 
@@ -375,11 +375,19 @@ def _may_be_the_hosts_doing(found: Finding) -> bool:
     """Whether lost windows alone can have made this of it. What was seen to get through is the attack's doing."""
     if any(effect.succeeded for effect in found.effects) or sightings.leaks(found.run):
         return False
-    if _lost(found.run) or _lost(found.reference):
+    if sightings.was_disturbed(found.run) or sightings.was_disturbed(found.reference):
         return True
     attacks = attack_files.built(found.run.design.folder)
-    loses = any(attacks[one.attack_id].costs_a_restart for one in found.experiment.injections)
+    loses = any(_loses_its_window(attacks[one.attack_id], one) for one in found.experiment.injections)
     return found.lost_a_window and (not loses or not any(found.activated))
+
+
+def _loses_its_window(attack: Attack, injection: Injection) -> bool:
+    """Whether that is what happens to the attack when it is stopped."""
+    if attack is not s01_script.ATTACK:
+        return attack.costs_a_restart
+    steps = s01_script.parse(str(injection.parameters.get("script", "")))
+    return any(step.what == "silent" or step.times > 1 for step in steps)
 
 
 def _left_out(without: str | Iterable[str]) -> frozenset[str]:

@@ -165,17 +165,12 @@ def test_a_heater_that_loses_its_window_each_time_is_found_out(device: Harness) 
 
 
 @pytest.mark.walls
-def test_harm_is_asserted_of_a_patient(device: Harness) -> None:
-    pump = device.design(PUMP)
-    pump.inject("C06").assert_held().assert_harm_at_most("S0")
+def test_harm_is_asserted_of_a_patient_and_a_line_replays_to_the_very_same_journal(device: Harness) -> None:
+    first = device.design(PUMP).inject("C06").assert_held().assert_harm_at_most("S0")
     with pytest.raises(UsageWrong, match="'S9' is no grade of harm; there are S0, S1, S2, S3, S4"):
-        pump.inject("C06").assert_harm_at_most("S9")
-
-
-@pytest.mark.walls
-def test_a_line_replays_to_the_very_same_journal(device: Harness, held: Result) -> None:
-    again = device.replay(held.line).assert_held()
-    assert again.finding.chain == held.finding.chain != ""
+        first.assert_harm_at_most("S9")
+    again = device.replay(first.line).assert_held()
+    assert again.finding.chain == first.finding.chain != ""
 
 
 @pytest.mark.parametrize(
@@ -270,11 +265,11 @@ def test_a_partition_that_crashes_and_one_that_falls_silent_take_nobody_along(de
 
 
 class WithoutReaders(CompromisedPartition):
-    """Sends and does nothing else; where nobody reads what is sent, it must be found out."""
+    """Sends what no port carries, and does nothing else; where nobody reads what is sent, it must be found out."""
 
     without = ("schema", "range", "canonical", "recheck")
     shrinking_runs_max = 8
-    flood = crash = fall_silent = send_to_a_port_of_others = None  # type: ignore[assignment]
+    send_valid = flood = crash = fall_silent = send_to_a_port_of_others = None  # type: ignore[assignment]
 
 
 @pytest.mark.walls
