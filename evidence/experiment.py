@@ -290,7 +290,10 @@ class References:
             self.runs_done += 1
             truth = run.world.truth() if hasattr(run.world, "truth") else None
             critical = noninterference.critical(run.design)
-            self._known[key] = Reference(sightings.emitted(run, critical), truth, run)
+            reference = Reference(sightings.emitted(run, critical), truth, run)
+            if sightings.was_disturbed(run):
+                return reference  # by a busy host, for nobody attacks: the next to ask has it done anew
+            self._known[key] = reference
         return self._known[key]
 
 
@@ -313,6 +316,11 @@ class Finding:
     standing: frozenset[str]
     #: Whether a taken-over partition lost a window in the attack's frames: a busy host does that, too.
     lost_a_window: bool
+    #: Whether each injection ran, in their order.
+    activated: tuple[bool, ...]
+    #: The attacked run and, where ``comparison`` is of a replay, that run; else the calm twin.
+    run: Run
+    reference: Run
     #: How the attackers were treated (``evidence.treatment``), in words, in the order of the injections.
     treated: tuple[str, ...] = ()
     #: Where secrets of the critical partitions turned up, as sentences.
@@ -351,9 +359,12 @@ def perform(experiment: Experiment, references: References) -> Finding:
     comparison = sightings.compared(run, reference.emissions)
     severity = _severity(run, calm, experiment)
     # What a fault of the world costs its patient is told, and is no breach; what the attack adds to it is. Where the
-    # run had to end, the attack's own detector says what the device was allowed to do from then on.
-    added = None if run.ended_by is not None else _severity(run, twin, experiment)
-    outcome, reasons = _judge(run, effects, activated, comparison if is_walled else None, added)
+    # run had to end, the attack's own detector says what the device was allowed to do from then on. And where the fault
+    # is in a critical partition itself, what that one emits is the fault's own doing: nothing had to reach it.
+    is_inside = bool(taken_over(run) & noninterference.critical(run.design))
+    added = None if run.ended_by is not None or is_inside else _severity(run, twin, experiment)
+    is_compared = is_walled and not is_inside
+    outcome, reasons = _judge(run, effects, activated, comparison if is_compared else None, added)
     return Finding(
         experiment,
         outcome,
@@ -366,9 +377,18 @@ def perform(experiment: Experiment, references: References) -> Finding:
         run.record.wall_s,
         standing(run),
         lost_a_window,
+        tuple(activated),
+        run,
+        reference.run,
         tuple(treated),
         sightings.leaks(run),
     )
+
+
+def taken_over(run: Run) -> frozenset[str]:
+    """The partitions in which an attack ran inside."""
+    attacks = attack_files.built(run.design.folder)
+    return frozenset(one.partition for one in run.schedule if attacks[one.attack_id].inject is not None)
 
 
 def _severity(run: Run, calm: Reference, experiment: Experiment) -> harm.Severity | None:

@@ -13,6 +13,7 @@ from faults.attack import ATTACKED
 from faults.experiment import Run
 from ipc_schemas import codec
 from monitor import journal
+from monitor.design import WORLD
 from monitor.loader import load_schemas
 
 
@@ -189,6 +190,20 @@ def _journal_problem(run: Run) -> str:
     if run.reading.torn_bytes or not run.reading.is_complete:
         return f"{run.reading.torn_bytes} bytes behind its last whole record, and the end record is missing"
     return "" if told[-1] == run.chain else "its chain value is not the one that the monitor told"
+
+
+def missed(run: Run, partitions: frozenset[str]) -> tuple[seen.Missed, ...]:
+    """The windows that these partitions lost, in order; none without a journal."""
+    return tuple(one for one in _missed(run) if one.partition in partitions)
+
+
+def was_disturbed(run: Run) -> bool:
+    """Whether a critical partition or the world lost a window: on the virtual clock a busy host does that, too."""
+    lost_by_world = any(
+        note.partition == WORLD and note.facts.get("event") == "window_overrun"
+        for note in run.record.of_kind("ruling")
+    )
+    return lost_by_world or bool(missed(run, noninterference.critical(run.design)))
 
 
 def unfinished(run: Run) -> list[str]:

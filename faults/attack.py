@@ -157,7 +157,7 @@ class Attack:
     walls: tuple[str, ...] = ()
     #: For how many frames after its own the effect may show.
     shows_within_frames: int = 3
-    #: Which partitions can be taken over with it.
+    #: Which partitions can be taken over with it; none: only one that is named, so that nothing draws it by itself.
     partitions: tuple[str, ...] = (ATTACKED,)
     #: For an attack that is no row of the catalogue: its name there.
     name: str = ""

@@ -241,6 +241,7 @@ def _means(
             if port.is_output
         ),
         core_pattern=Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip(),
+        messages_per_frame_max={port.full_name: port.messages_per_frame_max for port in design.ports},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -41,6 +42,8 @@ class Means:
     record_bytes_max: int = 0
     #: Where this host writes cores (core(5)).
     core_pattern: str = ""
+    #: How many messages a frame each port may carry, by full name.
+    messages_per_frame_max: Mapping[str, int] = field(default_factory=dict)
 
 
 def token_of(means: Means, attack_id: str) -> str:
@@ -54,6 +57,13 @@ def _ports(means: Means, _attack_id: str) -> dict[str, Value]:
         "world_pump_command_port": means.ports["world.pump_command"],
         "therapy_pump_command_port": means.ports["therapy.pump_command"],
         "therapy_number": means.partitions["therapy"],
+    }
+
+
+def _port_table(means: Means, _attack_id: str) -> dict[str, Value]:
+    return {
+        "port_numbers": json.dumps(dict(means.ports)),
+        "port_limits": json.dumps(dict(means.messages_per_frame_max)),
     }
 
 
@@ -75,6 +85,7 @@ def _restarts(means: Means, _attack_id: str) -> dict[str, Value]:
 GIVES: Mapping[str, Callable[[Means, str], dict[str, Value]]] = {
     "victim": lambda means, _: {"run_pid": means.run_pid, "victim": means.victim},
     "ports": _ports,
+    "port_table": _port_table,
     "collector": _collector,
     "abstract_name": lambda means, _: {"abstract_name": means.abstract_name},
     "token": lambda means, attack_id: {"token": token_of(means, attack_id)},

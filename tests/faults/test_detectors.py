@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from typing import Any
@@ -288,6 +289,8 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("F04", {"therapy_outputs": (_status(99, "fallback_basal"), _alarm(99)), "suspended_min": ()}, False),
     ("F04", {"therapy_outputs": (), "suspended_min": (500,)}, False),
     ("F04", {"therapy_outputs": (), "suspended_min": (300, 600)}, True),
+    ("S01", {"admitted": (_admitted(b"\xc0"),)}, True),
+    ("S01", {"admitted": (_admitted(HINT),)}, False),
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),)}, True),
     ("F05", {"admitted": (_admitted(codec.encode(ActivityHint(480, f05.STEPS_PER_MIN))),)}, False),
     ("F05", {"admitted": (_admitted(HINT, frame=97),)}, False),
@@ -376,6 +379,26 @@ def test_each_door_of_k11_is_looked_for_in_its_own_place(
 ) -> None:
     effect = detectors.detect("K11", Observations((), **seen), _injection("K11", kind=kind))
     assert effect.succeeded is succeeded, effect
+
+
+@pytest.mark.parametrize(
+    ("port", "payload", "limit", "succeeded"),
+    [
+        ("therapy.pump_command", DOSE, 9, True),  # another's port
+        ("therapy.pump_command", HINT, 9, False),  # its owner's own message
+        ("transfer.activity", HINT, 1, True),  # two, where one is agreed
+        ("transfer.activity", HINT, 2, False),
+    ],
+)
+def test_a_script_gets_through_by_others_ports_and_by_numbers(
+    port: str, payload: bytes, limit: int, succeeded: bool
+) -> None:
+    given = {
+        "script": f"send therapy.pump_command {DOSE.hex()}",
+        "port_limits": json.dumps({"transfer.activity": limit}),
+    }
+    seen = Observations((), admitted=(_admitted(payload, payload, port=port),))
+    assert detectors.detect("S01", seen, _injection("S01", **given)).succeeded is succeeded
 
 
 def test_the_mark_of_k22_is_never_what_the_kernel_itself_adds() -> None:

@@ -37,11 +37,13 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "designs": frozenset({"msgspec", "cryptography"}),
     # A design's own schemas are importable as design_schemas in its world and its images.
     "examples": frozenset({"msgspec", "design_schemas"}),
+    "examples/thermostat/tests": frozenset({"hypothesis", "pytest"}),
     "world": frozenset({"msgspec", "cryptography"}),
     "world/bench.py": frozenset({"zmq"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography", "multiprocessing_logging"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
     "evidence/campaign": frozenset({"scipy", "pyarrow", "dask", "distributed"}),
+    "evidence/testing": frozenset({"hypothesis", "pytest"}),
     "console": frozenset({"msgspec", "click", "rich", "multiprocessing_logging"}),
     "benchmarks": frozenset({"msgspec", "zmq", "click", "rich"}),
     "run_device.py": frozenset(),
