@@ -185,7 +185,8 @@ class PowerOn(Link, frozen=True):
     """Console to monitor: switch this design on.
 
     ``clock`` is ``virtual``, ``real`` or a factor such as ``60x``. ``without`` names the walls to leave out.
-    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires.
+    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires. ``priority`` is
+    ``rt`` where what is critical shall have real-time priority and processors of its own, as far as the host grants it.
     """
 
     design: Path
@@ -196,6 +197,7 @@ class PowerOn(Link, frozen=True):
     overlays: dict[str, Overlay]
     configs: dict[str, bytes]
     accept_degraded: bool
+    priority: Name = ""
 
 
 class Note(Link, frozen=True):

@@ -71,6 +71,7 @@ class Plan:
     without: frozenset[str] = frozenset()
     overlays: dict[str, links.Overlay] = field(default_factory=dict)
     accept_degraded: bool = False
+    priority: str = ""
 
 
 @dataclass(slots=True)
@@ -187,6 +188,7 @@ class Bench:
             overlays=plan.overlays,
             configs=configs_of(design, world),
             accept_degraded=plan.accept_degraded,
+            priority=plan.priority,
         )
         self._send(order)
         session = _Session(self, record, schemas, world, on_note, on_frame)
