@@ -44,7 +44,7 @@ class Percentile:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All windows of one device in some runs, ``rounds`` by run. ``missed`` counts deadlines of the critical partition."""
+    """All windows of one device in some runs, which are its ``rounds``."""
 
     rounds: tuple[WindowTimes, ...]
 

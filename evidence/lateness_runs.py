@@ -67,6 +67,16 @@ class Measured:
     loads: tuple[float, float] = (0.0, 0.0)
     walls_standing: int = 0
 
+    @property
+    def judged_priority(self) -> str:
+        """The last one asked for: with all that protects."""
+        return list(self.pairs)[-1]
+
+    @property
+    def judged(self) -> list[Pair]:
+        """The pairs that count."""
+        return self.pairs[self.judged_priority]
+
 
 class NobodyToAttack(Exception):
     """A design in which this attack has nobody to take over, or nobody to make late."""
@@ -89,6 +99,8 @@ def measure(
     frames: int,
     rounds: int,
     on_run: Callable[[int, int, str], None] = lambda *_: None,
+    *,
+    seed: int = 1,
 ) -> Measured:
     """``rounds`` pairs of runs of ``frames`` frames for each kind and priority.
 
@@ -113,7 +125,13 @@ def measure(
             for kind in kinds:
                 for priority in priorities:
                     for name in ("", kind):
-                        _one(found, Plan(folder, frames, turn, clock="real"), name, priority, bags[priority, kind])
+                        _one(
+                            found,
+                            Plan(folder, frames, seed + turn, clock="real"),
+                            name,
+                            priority,
+                            bags[priority, kind],
+                        )
                         done += 1
                         on_run(done, total, f"{name or 'unattacked'}, priority {priority}")
     for (priority, kind), bag in bags.items():
@@ -141,7 +159,7 @@ def _one(found: Measured, plan: Plan, kind: str, priority: str, bag: _Bag) -> No
     try:
         times = read_off(record, found.partition, found.design.window_of(found.partition).budget_ms)
     except NoTimes as problem:
-        bag.problems.append(f"{kind or 'unattacked'}, round {plan.seed + 1}: {problem}")
+        bag.problems.append(f"{kind or 'unattacked'}, seed {plan.seed}: {problem}")
         return
     if kind:
         bag.struck += len(frames_struck(record, found.attacker))
