@@ -129,7 +129,7 @@ def percentile(ordered: Sequence[float], percent: float, confidence: float = CON
     least = WINDOWS_MIN.get(percent, math.ceil(100.0 / (100.0 - percent)))
     if len(ordered) < least:
         return Percentile(percent, None, None, None)
-    value = ordered[max(math.ceil(percent / 100.0 * len(ordered)), 1) - 1]
+    value = ordered[_rank(len(ordered), percent) - 1]
     low, high = ranks(len(ordered), percent / 100.0, confidence)
     return Percentile(
         percent,
@@ -182,7 +182,12 @@ def survival(ordered: Sequence[float]) -> list[tuple[float, float]]:
 
 def _worst(times: WindowTimes, percent: float) -> float | None:
     ordered = sorted(times.lateness_ms)
-    return ordered[math.ceil(percent / 100.0 * len(ordered)) - 1] if ordered else None
+    return ordered[_rank(len(ordered), percent) - 1] if ordered else None
+
+
+def _rank(count: int, percent: float) -> int:
+    """The nearest rank, from 1. Rounded first: 99.9 hundredths of 2000 are 1998, and a little more in binary."""
+    return max(math.ceil(round(percent * count / 100.0, 6)), 1)
 
 
 def _divided(above: float | None, below: float | None) -> float | None:

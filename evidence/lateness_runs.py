@@ -156,6 +156,8 @@ def _one(found: Measured, plan: Plan, kind: str, priority: str, bag: _Bag) -> No
     for note in record.of_kind("walls"):
         standing = note.facts["standing"]
         found.walls_standing = len(standing) if isinstance(standing, list) else 0
+    for note in record.of_kind("unprioritised"):
+        bag.problems.append(f"{kind or 'unattacked'}, seed {plan.seed}: {note.text}")
     try:
         times = read_off(record, found.partition, found.design.window_of(found.partition).budget_ms)
     except NoTimes as problem:

@@ -202,7 +202,7 @@ def _priority(
 ) -> Priority:
     """What the host grants of the priority that was asked for; the monitor takes its own share at once."""
     if not order.priority:
-        return Priority(design, None)
+        return Priority(design, None, speaker.tell)
     if order.priority != "rt" or clock.is_virtual:
         raise Refusal(
             f"priority {order.priority!r} on the clock {order.clock}: the one priority there is, is rt, and it means "
@@ -212,7 +212,7 @@ def _priority(
     speaker.tell(0, "scheduling", "", "what the host grants of the priority asked for", grant.facts)
     launcher.wait_ready()
     scheduling.place_monitor(launcher.template_pid, grant)
-    return Priority(design, grant)
+    return Priority(design, grant, speaker.tell)
 
 
 def _warden(

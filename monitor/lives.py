@@ -221,7 +221,7 @@ class Lives:
         self._drain_log(seat, life)
         self._unwatch(life)
         seat.life, seat.is_starting = None, False
-        with self.warden.priority.while_ending(seat.name):
+        with self.warden.priority.while_ending(seat.name, *_pids(life)):
             self.warden.kill(life)
             ended = self.warden.bury(life)
         assert ended is not None
@@ -285,7 +285,7 @@ class Lives:
         assert life is not None
         self._drain_log(seat, life)
         self._unwatch(life)
-        with self.warden.priority.while_ending(seat.name):
+        with self.warden.priority.while_ending(seat.name, *_pids(life)):
             try:
                 self.warden.kill(life)
             except TimeoutError as error:
@@ -319,10 +319,10 @@ class Lives:
 
     def shut_down(self) -> None:
         """Kill everything that lives or is on its way, whatever fails on the way: signals first, then burials."""
-        with self.warden.priority.while_ending(WORLD):
-            for seat in self.seats.values():
-                if seat.life is not None:
-                    self.warden.signal(seat.life)
+        lives = [seat.life for seat in self.seats.values() if seat.life is not None]
+        with self.warden.priority.while_ending(WORLD, *(pid for life in lives for pid in _pids(life))):
+            for life in lives:
+                self.warden.signal(life)
             for seat in self.seats.values():
                 try:
                     self._end(seat)
@@ -338,3 +338,7 @@ class Lives:
             self._unwatch(life)
             self.warden.kill(life)
             self.warden.bury(life)
+
+
+def _pids(life: Life) -> tuple[int, ...]:
+    return tuple(process.pid for process in (life.gate, life.process) if process is not None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +157,14 @@ def ordinary() -> Iterator[None]:
         yield
     finally:
         os.sched_setscheduler(0, policy, parameters)
+
+
+def give_up(pid: int) -> None:
+    """Make all threads of a process ordinary ones; those that are gone already are as good."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _settle(pid: int, cpus: Iterable[int], priority: int) -> None:

@@ -89,7 +89,7 @@ class FakeWarden(Warden):
 
     def __init__(self, design: Design) -> None:
         self.design, self.walls, self._schemas = design, ALL, design.schemas
-        self.priority = Priority(design, None)
+        self.priority = Priority(design, None, lambda *_: None)
         self.gates: dict[str, socket.socket] = {}
         self.ends: list[socket.socket] = []
         self.children: list[subprocess.Popen[bytes]] = []
