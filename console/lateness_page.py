@@ -76,8 +76,8 @@ def _tables(found: Measured) -> Iterator[RenderableType]:
         yield Text()
     yield Text(
         f"Milliseconds from a window's time to its opening. The aim: p{AIM_PERCENT:g} at most {AIM_RATIO_MAX:g} times "
-        "the unattacked device's, and no deadline missed under attack. In brackets: between which bounds a ratio lies "
-        "with 95 % confidence, if windows were independent; ? where too few were measured to say.",
+        "the unattacked device's, and no deadline missed under attack. A ratio lies between its bounds with 95 % "
+        "confidence, if windows were independent; ? where too few were measured to say.",
         style="dim",
     )
 
@@ -92,7 +92,9 @@ def _table(pairs: list[Pair]) -> Table:
         struck = f"{pair.struck}/{pair.of_frames}"
         table.add_row(attack, "attacked", *_cells(pair.attacked), struck, aim)
         table.add_row("", "unattacked", *_cells(pair.alone), "", "")
-        table.add_row("", "ratio", *(_ratio(pair.ratio(percent)) for percent in PERCENTS))
+        ratios = [pair.ratio(percent) for percent in PERCENTS]
+        table.add_row("", "ratio", *("too few" if r.value is None else f"{r.value:.1f}x" for r in ratios))
+        table.add_row("", "between", *map(_bounds, ratios))
     return table
 
 
@@ -106,11 +108,9 @@ def _cells(sample: Sample) -> list[str]:
     ]
 
 
-def _ratio(ratio: Percentile) -> str:
-    if ratio.value is None:
-        return "too few"
+def _bounds(ratio: Percentile) -> str:
     low, high = ("?" if end is None else f"{end:.1f}" for end in (ratio.low, ratio.high))
-    return f"{ratio.value:.1f}x ({low}..{high})"
+    return "" if ratio.value is None else f"{low}..{high}"
 
 
 def ms(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Which lives come first: what a design calls critical, and the gates that its time depends on."""
+"""Which processes come first: the gates, all of which a frame waits for, and what a design calls critical."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Priority:
         self._rt_us = rt_share_us(design) if self._has_rt else 0
         self._had_a_life: set[str] = set()
 
-    def _is_first(self, name: str) -> bool:
-        return self._has_rt and name in self._critical
+    def _is_first(self, name: str, is_gate: bool) -> bool:
+        return self._has_rt and (is_gate or name in self._critical)
 
-    def group(self, name: str, make: Callable[[int], cgroups.Group]) -> cgroups.Group:
+    def group(self, name: str, is_gate: bool, make: Callable[[int], cgroups.Group]) -> cgroups.Group:
         """The control group of a life: made with as much of a second as its members may run at real-time priority.
 
         Raises ``OSError``.
         """
         try:
-            return make(self._rt_us if name in self._critical else 0)
+            return make(self._rt_us if self._is_first(name, is_gate) else 0)
         except OSError:
-            if not self._is_first(name) or name not in self._had_a_life:
+            if not self._is_first(name, is_gate) or name not in self._had_a_life:
                 raise
         return make(0)
 
@@ -48,10 +48,11 @@ class Priority:
         for nascent, priority in ((gate, scheduling.GATE), (process, scheduling.PARTITION)):
             if nascent is None:
                 continue
+            is_first = self._is_first(name, nascent is gate)
             try:
-                scheduling.place(nascent.pid, cpus, priority if self._is_first(name) else 0)
+                scheduling.place(nascent.pid, cpus, priority if is_first else 0)
             except OSError as error:
-                if not self._is_first(name) or name not in self._had_a_life:
+                if not is_first or name not in self._had_a_life:
                     raise
                 scheduling.place(nascent.pid, cpus, 0)
                 self._tell(0, "unprioritised", name, f"{name} runs without real-time priority: {error}")
@@ -59,12 +60,13 @@ class Priority:
 
     @contextmanager
     def while_ending(self, name: str, *pids: int) -> Iterator[None]:
-        """For as long as a life is killed and buried, neither it nor the monitor has real-time priority.
+        """For as long as a life on the monitor's processors is killed and buried, both are ordinary processes.
 
         A life that has used up its share of the second could not even end before the next one, and a monitor that
         waits must not stand before what it waits for.
         """
-        if not self._is_first(name):
+        is_elsewhere = self._grant is not None and self._grant.has_cpus and name not in self._critical
+        if not self._has_rt or is_elsewhere:
             yield
             return
         with scheduling.ordinary():
@@ -74,5 +76,6 @@ class Priority:
 
 
 def rt_share_us(design: Design) -> int:
-    """The share of each control group of a critical life: two for each such partition, one for the world's gate."""
-    return scheduling.GROUPS_RT_US // (1 + 2 * sum(p.is_critical for p in design.partitions))
+    """The share of each control group: one for each gate, the world's included, and each critical partition."""
+    gates = 1 + len(design.partitions)
+    return scheduling.GROUPS_RT_US // (gates + sum(p.is_critical for p in design.partitions))

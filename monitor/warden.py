@@ -375,7 +375,7 @@ class Warden:
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
         given = (cgroups.title(f"{kind}-{name}"), wanted, memory, limits.processes_max + 2, 1.0)
-        return self.priority.group(name, lambda rt_us: cgroups.Group(*given, rt_us))
+        return self.priority.group(name, kind == "g", lambda rt_us: cgroups.Group(*given, rt_us))
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         walls = self.walls if role == "partition" or "gate" in self.walls else frozenset()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from world.bench import BenchError
 
 #: A run of these tests takes two seconds.
 ENDED_BY_S = 30.0
-QUICK = {"frame_ms": 150, "budget_ms": 40, "steady_budget_ms": 40, "world_budget_ms": 60}
+QUICK = Toy(frame_ms=150, budget_ms=40, steady_budget_ms=40, world_budget_ms=60)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_what_is_critical_has_what_the_note_says_and_the_rest_has_not(tmp_path: 
     seen = Looker()
     with nothing_left():
         outcome = devices.run(
-            Toy(**QUICK),
+            QUICK,
             tmp_path,
             6,
             clock="real",
@@ -105,7 +106,8 @@ def test_what_is_critical_has_what_the_note_says_and_the_rest_has_not(tmp_path: 
         "steady": scheduling.PARTITION,
     }
     expected = {name: {(has_rt, has_rt * rank, critical)} for name, rank in first.items()}
-    expected |= {name: {(False, 0, others)} for name in ("gate-rogue", "rogue")}
+    expected["gate-rogue"] = {(has_rt, has_rt * scheduling.GATE, others)}
+    expected["rogue"] = {(False, 0, others)}
     assert seen.held == expected
     for key in ("cpus", "rt"):
         assert (seen.facts[key] == "enforced") is (seen.facts[f"{key}_reason"] == "")
@@ -116,12 +118,8 @@ def test_what_is_critical_has_what_the_note_says_and_the_rest_has_not(tmp_path: 
 def test_a_critical_partition_that_spins_is_ended_by_its_budget_and_the_device_goes_on(
     tmp_path: Path,
 ) -> None:
-    toy = Toy(
-        "if window.frame == 2:\n    while True: pass",
-        is_critical=True,
-        health={"window_overrun": "restart"},
-        **QUICK,
-    )
+    spin = "if window.frame == 2:\n    while True: pass"
+    toy = replace(QUICK, body=spin, is_critical=True, health={"window_overrun": "restart"})
     with nothing_left():
         outcome = devices.run(toy, tmp_path, 10, clock="real", priority="rt")
     assert outcome.end.why == ""
@@ -149,7 +147,7 @@ def test_a_critical_partition_cannot_raise_itself(tmp_path: Path, without: froze
         if note.kind == "log" and note.partition == "rogue":
             said.append(note.text)
 
-    toy = Toy(RAISES, is_critical=True, **QUICK)
+    toy = replace(QUICK, body=RAISES, is_critical=True)
     devices.run(toy, tmp_path, 4, clock="real", priority="rt", without=without, on_note=on_note)
     assert {"refused 99 1", "refused 11 1"} == set(said)
 

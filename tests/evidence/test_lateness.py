@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,8 +99,8 @@ def test_a_survival_curve_falls_from_all_to_the_latest() -> None:
 # --- read off a run ---
 
 
-def note(frame: int, kind: str, partition: str = "", text: str = "", **facts: object) -> links.Note:
-    return links.Note(frame, kind, partition, text, facts)  # type: ignore[arg-type]
+def note(frame: int, kind: str, partition: str = "", text: str = "", **facts: Any) -> links.Note:
+    return links.Note(frame, kind, partition, text, facts)
 
 
 def record(*notes: links.Note, frames: int = 6, exit_status: int = 0) -> Record:
@@ -109,7 +110,7 @@ def record(*notes: links.Note, frames: int = 6, exit_status: int = 0) -> Record:
 
 
 def end(lateness: list[str], unopened: list[str]) -> links.Note:
-    return note(5, "end", **{"lateness_ms.heater": lateness, "unopened.heater": unopened})
+    return links.Note(5, "end", "", "", {"lateness_ms.heater": lateness, "unopened.heater": unopened})
 
 
 def test_a_window_that_is_missed_in_two_ways_is_missed_once() -> None:
@@ -123,7 +124,11 @@ def test_a_window_that_is_missed_in_two_ways_is_missed_once() -> None:
         "heater",
         8.0,
     )
-    assert (found.unopened, found.opened_late, found.overran) == ({1, 2}, {4}, {4})
+    assert [sorted(frames) for frames in (found.unopened, found.opened_late, found.overran)] == [
+        [1, 2],
+        [4],
+        [4],
+    ]
     assert found.missed == 3
 
 
