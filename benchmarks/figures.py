@@ -33,7 +33,9 @@ def percentile(values: Iterable[float], percent: float) -> float:
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no value was measured")
-    return ordered[max(math.ceil(percent / 100 * len(ordered)), 1) - 1]
+    return ordered[
+        max(math.ceil(round(percent * len(ordered) / 100, 6)), 1) - 1
+    ]  # in binary 1998 is a little more
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 Three partitions attack at once, each within the walls and limits it is given: one spins, one writes to all
 its memory, one forks. Unattacked, the same three partitions beat like therapy does. A deadline is missed when
-therapy's window did not open in a frame or did not close within its budget.
+therapy's window did not open in a frame, opened later than its budget lasts, or did not close within it. The verb
+``lateness`` measures one attack at a time, on the reference device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from benchmarks import device_runs
 from benchmarks.device import build
 from benchmarks.figures import Effort, Figure, Row, Spread, Step, beside, percentile
+from faults.window_times import WindowTimes, read_off
 
 FRAME_MS = 20
 THERAPY_BUDGET_MS = 8
@@ -20,16 +20,8 @@ PEER = "the same device unattacked"
 ATTACKS = ("spinning", "touching", "forking")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: lateness of each of therapy's windows, and deadlines missed."""
-
-    lateness_ms: list[float]
-    missed: int
-
-
-def run(frames: int, *, is_attacked: bool) -> Run:
-    """One run on the real clock."""
+def run(frames: int, *, is_attacked: bool) -> WindowTimes:
+    """One run on the real clock. Raises ``NoTimes``."""
     patient = {"window_overrun": "drop", "cpu_exceeded": "note"}
     parts = [build.Part("therapy", "beating", is_therapy=True, budget_ms=THERAPY_BUDGET_MS, health=patient)]
     wires = [build.Wire("therapy.packets", "world.therapy", "Packet", 64, 1, False)]
@@ -40,20 +32,13 @@ def run(frames: int, *, is_attacked: bool) -> Run:
     with device_runs.design_folder() as folder:
         design = build.write(folder, "lateness", parts, wires, build.Load(), frame_ms=FRAME_MS)
         record = device_runs.run(design, frames, clock="real")
-    facts = record.of_kind("end")[0].facts["lateness_ms.therapy"]
-    assert isinstance(facts, list)
-    overruns = [
-        note
-        for note in record.of_kind("ruling")
-        if note.partition == "therapy" and note.facts["event"] != "cpu_exceeded"
-    ]
-    return Run([float(value) for value in facts], len(overruns) + frames - len(facts))
+    return read_off(record, "therapy", THERAPY_BUDGET_MS)
 
 
 def measure(effort: Effort, step: Step) -> list[Figure]:
     """Percentiles over all windows; the range is that of the runs' own."""
-    attacked: list[Run] = []
-    alone: list[Run] = []
+    attacked: list[WindowTimes] = []
+    alone: list[WindowTimes] = []
     for _ in range(effort.pick(1, 4)):
         alone.append(run(500, is_attacked=False))
         attacked.append(run(500, is_attacked=True))
@@ -78,7 +63,7 @@ def measure(effort: Effort, step: Step) -> list[Figure]:
     return figures
 
 
-def _pooled(runs: list[Run], percent: float) -> Spread:
+def _pooled(runs: list[WindowTimes], percent: float) -> Spread:
     each = [percentile(r.lateness_ms, percent) for r in runs]
     pool = [value for r in runs for value in r.lateness_ms]
     return Spread(percentile(pool, percent), min(each), max(each), len(pool))

@@ -19,12 +19,14 @@ from console import (
     campaign_job,
     failures,
     jobs,
+    lateness_job,
     options,
     rejudge_job,
     shrink_job,
 )
 from console.failures import Refused
 from console.output import Output
+from evidence.lateness_runs import FRAMES_MAX, KINDS
 
 _EPILOG = """\b
 Examples:
@@ -97,6 +99,12 @@ Examples:
   run_device.py campaign --scheduler tcp://127.0.0.1:8786  on a Dask cluster
 \b
 Status 0 only if every trial behind all walls has an answer and none is a breach.
+"""
+_LATENESS_EPILOG = """\b
+Examples:
+  run_device.py lateness --priority both --html late.html
+  run_device.py lateness --attack cpu --attack memory --rounds 2
+  run_device.py lateness --design examples/thermostat
 """
 
 _SHOW_EPILOG = """\b
@@ -262,6 +270,45 @@ def rejudge(**given: Any) -> int:
     to its health tables.
     """
     return _do(rejudge_job.rejudge, given)
+
+
+@cli.command(epilog=_LATENESS_EPILOG)
+@options.common
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Pairs of runs, attacked and unattacked, for each attack.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(20, FRAMES_MAX),
+    default=500,
+    show_default=True,
+    help="Frames in each run, of 20 ms or the design's own if they are as short.",
+)
+@click.option(
+    "--attack",
+    multiple=True,
+    type=click.Choice(tuple(KINDS)),
+    help="Only this pressure; repeatable.  [default: all]",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(tuple(lateness_job.PRIORITIES)),
+    default="none",
+    show_default=True,
+    help="rt: real-time priority and processors of its own for what is critical, as far as the host grants it.",
+)
+@click.option("--html", type=options.NamedPath(), metavar="FILE", help="Write a page with the curves there.")
+def lateness(**given: Any) -> int:
+    """Measure on the real clock how late the critical partition's windows open, attacked beside unattacked.
+
+    Status 0 only if each attack was at work, p99.9 is at most twice the unattacked device's, and no deadline was
+    missed under attack.
+    """
+    return _do(lateness_job.lateness, given)
 
 
 @cli.command(epilog=_CHECK_EPILOG)

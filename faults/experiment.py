@@ -162,7 +162,7 @@ def _attacked(
 
             try:
                 record = bench.run(
-                    _with_implants(design, plan, schedule, equipped), folder, ears.on_note, on_frame
+                    with_implants(design, plan, schedule, equipped), folder, ears.on_note, on_frame
                 )
             except BaseException:  # interrupted: what attacks left behind ends now, not at its own deadline
                 bench.close()
@@ -264,7 +264,7 @@ def _open_folder(token: str) -> Iterator[str]:
         yield folder
 
 
-def _with_implants(
+def with_implants(
     design: Design, plan: Plan, schedule: Sequence[Injection], equipped: Sequence[Injection]
 ) -> Plan:
     """Each taken-over partition gets its own share of the schedule."""

@@ -211,6 +211,8 @@ class PowerOn(Link, frozen=True):
     ``clock`` is ``virtual``, ``real`` or a factor such as ``60x``. ``without`` names the walls to leave out.
     ``accept_degraded`` lets the device run although this host lacks a wall that the design requires. ``restored`` are
     walls that a partition lacks by its design and that are put up for it all the same, each as ``partition.wall``.
+    ``priority`` is ``rt`` where what is critical shall have real-time priority and processors of its own, as far as the
+    host grants it.
     """
 
     design: Path
@@ -222,6 +224,7 @@ class PowerOn(Link, frozen=True):
     configs: dict[str, bytes]
     accept_degraded: bool
     restored: Names = ()
+    priority: Name = ""
 
 
 class Note(Link, frozen=True):

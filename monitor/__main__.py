@@ -18,9 +18,10 @@ from ipc_schemas import codec, links
 from monitor import images, journal, loader, rules, schedule
 from monitor.core import Core
 from monitor.design import Design, DesignError
+from monitor.priority import Priority, rt_share_us
 from monitor.seat import StopRun
 from monitor.warden import Warden
-from sandbox import linux, passport, walls
+from sandbox import linux, passport, scheduling, walls
 from sandbox.launcher import Launcher, LaunchError
 
 
@@ -121,8 +122,9 @@ def _power_on(
     if findings:
         raise Refusal(f"the design breaks {len(findings)} rule(s); first: {findings[0].message}")
     up = _standing_walls(order, design, host, speaker)
-    warden, image_digests = _warden(order, design, up, launcher)
     clock = schedule.parse_clock(order.clock)
+    priority = _priority(order, design, up, clock, launcher, speaker)
+    warden, image_digests = _warden(order, design, up, launcher, priority)
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
     book.append(_header(order, design, image_digests))
     types = {port.message: getattr(module, port.message) for port in design.ports}
@@ -160,6 +162,7 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
     for name, values in core.lateness_ms.items():
         if values:
             facts[f"lateness_ms.{name}"] = [f"{value:.4f}" for value in values]
+            facts[f"unopened.{name}"] = [str(frame) for frame in core.unopened[name]]
     speaker.tell(max(core.frames_done - 1, 0), "end", "", why or "all frames done", facts)
     return 1 if is_fault else 0
 
@@ -189,8 +192,35 @@ def _standing_walls(
     return up
 
 
+def _priority(
+    order: links.PowerOn,
+    design: Design,
+    up: frozenset[str],
+    clock: schedule.Clock,
+    launcher: Launcher,
+    speaker: Speaker,
+) -> Priority:
+    """What the host grants of the priority that was asked for; the monitor takes its own share at once."""
+    if not order.priority:
+        return Priority(design, None, speaker.tell)
+    if order.priority != "rt" or clock.is_virtual:
+        raise Refusal(
+            f"priority {order.priority!r} on the clock {order.clock}: the one priority there is, is rt, and it means "
+            "something on the real clock only; use --clock real"
+        )
+    grant = scheduling.probe(in_group="cpucg" in up, share_us=rt_share_us(design))
+    speaker.tell(0, "scheduling", "", "what the host grants of the priority asked for", grant.facts)
+    launcher.wait_ready()
+    scheduling.place_monitor(launcher.template_pid, grant)
+    return Priority(design, grant, speaker.tell)
+
+
 def _warden(
-    order: links.PowerOn, design: Design, up: frozenset[str], launcher: Launcher
+    order: links.PowerOn,
+    design: Design,
+    up: frozenset[str],
+    launcher: Launcher,
+    priority: Priority,
 ) -> tuple[Warden, dict[str, str]]:
     shared = images.shared_files(design.schemas, design.folder)
     packed: dict[str, images.Image] = {}
@@ -212,7 +242,9 @@ def _warden(
     gate = images.gate_image(shared)
     run_folder = Path(order.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
-    warden = Warden(design, design.schemas, up, run_folder, packed, gate, entries, configs, launcher)
+    warden = Warden(
+        design, design.schemas, up, run_folder, packed, gate, entries, configs, launcher, priority
+    )
     return warden, {name: image.digest for name, image in packed.items()}
 
 

@@ -53,6 +53,7 @@ class Core:
         self.design = design
         self.lives = Lives(design, types, warden, tell, control_fd)
         self.lateness_ms: dict[str, list[float]] = {p.name: [] for p in design.partitions}
+        self.unopened: dict[str, list[int]] = {p.name: [] for p in design.partitions}
         self.frames_done = 0
         self._clock = clock
         self._slots = plan(design, clock)
@@ -119,14 +120,19 @@ class Core:
 
     def _open_slot(self, slot: Slot, frame: int, start_s: float) -> None:
         seat = self.lives.seats[slot.partition]
-        if seat.life is None or seat.is_starting:
-            return
-        self._note_stale(seat, frame)
-        if self._exchange.holds(seat.name, frame):
+        if not self._may_open(seat, frame):
+            if not self._clock.is_virtual:
+                self.unopened[seat.name].append(frame)
             return
         self._open(seat, frame, slot.budget_s)
         if not self._clock.is_virtual:
             self.lateness_ms[seat.name].append((seat.opened_s - start_s - slot.offset_s) * 1000)
+
+    def _may_open(self, seat: Seat, frame: int) -> bool:
+        if seat.life is None or seat.is_starting:
+            return False
+        self._note_stale(seat, frame)
+        return seat.life is not None and not self._exchange.holds(seat.name, frame)
 
     def _open(self, seat: Seat, frame: int, budget_s: float) -> None:
         life = seat.life

@@ -139,7 +139,8 @@ class Lives:
             launch.failure = f"the live device differs from its design: {'; '.join(holes[:8])}"
         if launch.failure:
             seat.launch = None
-            launch.abandon()
+            with self.warden.priority.while_ending(seat.name):
+                launch.abandon()
             self._after_death(seat, self._launch_failed(seat, launch.failure))
         elif launch.is_ready:
             self._settle(seat, launch)
@@ -223,8 +224,9 @@ class Lives:
         self._drain_log(seat, life)
         self._unwatch(life)
         seat.life, seat.is_starting = None, False
-        self.warden.kill(life)
-        ended = self.warden.bury(life)
+        with self.warden.priority.while_ending(seat.name, *_pids(life)):
+            self.warden.kill(life)
+            ended = self.warden.bury(life)
         assert ended is not None
         event, detail = what_ended(ended)
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "ended"))
@@ -286,12 +288,13 @@ class Lives:
         assert life is not None
         self._drain_log(seat, life)
         self._unwatch(life)
-        try:
-            self.warden.kill(life)
-        except TimeoutError as error:
-            raise StopRun(f"safe state: {error}", is_fault=True) from None
-        took_ms = (time.perf_counter() - received_s) * 1000
-        self.warden.bury(life)
+        with self.warden.priority.while_ending(seat.name, *_pids(life)):
+            try:
+                self.warden.kill(life)
+            except TimeoutError as error:
+                raise StopRun(f"safe state: {error}", is_fault=True) from None
+            took_ms = (time.perf_counter() - received_s) * 1000
+            self.warden.bury(life)
         seat.life, seat.is_starting = None, False
         seat.close()
         self.page.lives.append(journal.Life(seat.name, seat.epoch, "killed"))
@@ -319,14 +322,15 @@ class Lives:
 
     def shut_down(self) -> None:
         """Kill everything that lives or is on its way, whatever fails on the way: signals first, then burials."""
-        for seat in self.seats.values():
-            if seat.life is not None:
-                self.warden.signal(seat.life)
-        for seat in self.seats.values():
-            try:
-                self._end(seat)
-            except (OSError, TimeoutError) as error:  # the others must still go
-                self.tell(self.frame, "shut_down", seat.name, f"{seat.name}: {error}")
+        lives = [seat.life for seat in self.seats.values() if seat.life is not None]
+        with self.warden.priority.while_ending(WORLD, *(pid for life in lives for pid in _pids(life))):
+            for life in lives:
+                self.warden.signal(life)
+            for seat in self.seats.values():
+                try:
+                    self._end(seat)
+                except (OSError, TimeoutError) as error:  # the others must still go
+                    self.tell(self.frame, "shut_down", seat.name, f"{seat.name}: {error}")
 
     def _end(self, seat: Seat) -> None:
         launch, life = seat.launch, seat.life
@@ -337,3 +341,7 @@ class Lives:
             self._unwatch(life)
             self.warden.kill(life)
             self.warden.bury(life)
+
+
+def _pids(life: Life) -> tuple[int, ...]:
+    return tuple(process.pid for process in (life.gate, life.process) if process is not None)

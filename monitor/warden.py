@@ -21,6 +21,7 @@ from ipc_schemas import codec, links, wire
 from monitor import contract, images
 from monitor.design import WORLD, Design, Limits
 from monitor.endings import Ended, ended_from
+from monitor.priority import Priority
 from sandbox import cgroups, inventory
 from sandbox.launcher import Launcher, Nascent, reap
 from sandbox.walls import around
@@ -98,7 +99,7 @@ class Launch:
         )
 
     def poll(self) -> None:
-        """Read what has come in and take the next step. Never blocks."""
+        """Read what has come in and take the next step. Never blocks. Raises ``OSError``."""
         gate = self._gate.nascent
         gate.pump()
         if self._process is not None:
@@ -118,7 +119,9 @@ class Launch:
             if self._process is not None:
                 self._process.connect()
         waiting_for = [gate] if self.partition == WORLD else [gate, self._process]
-        self.is_ready = all(n is not None and "sealed" in n.stages for n in waiting_for)
+        if all(n is not None and "sealed" in n.stages for n in waiting_for):
+            self._warden.priority.place(self.partition, gate, self._process)
+            self.is_ready = True
 
     def _note_failure(self, nascent: Nascent, log: int) -> None:
         if nascent.failure:
@@ -211,6 +214,7 @@ class Warden:
         entries: dict[str, str],
         configs: dict[str, bytes],
         launcher: Launcher,
+        priority: Priority,
     ) -> None:
         self.design = design
         self.walls = walls
@@ -222,6 +226,7 @@ class Warden:
         self._entries = entries
         self._configs = configs
         self._launcher = launcher
+        self.priority = priority
         self._is_root = os.geteuid() == 0
         self._staging = run_folder / "root"
         self._staging.mkdir(mode=0o711, exist_ok=True)
@@ -285,7 +290,7 @@ class Warden:
         uid = self._uid(1, name)
         if self._is_root and "uid" in walls:
             os.chown(channel, uid, uid)
-        group = self._group(f"g-{name}", walls, GATE_LIMITS)
+        group = self._group(name, "g", walls, GATE_LIMITS)
         link_ours, link_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (link_ours, link_theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -302,7 +307,7 @@ class Warden:
     def _start_partition(self, name: str) -> tuple[Nascent, int, cgroups.Group | None]:
         partition = self.design.partition(name)
         walls = self.walls_of[name]
-        group = self._group(f"p-{name}", walls, partition.limits)
+        group = self._group(name, "p", walls, partition.limits)
         channel, limits = self.channel_folder(name), partition.limits
         order = self._order(
             name, "partition", walls, partition.packages, self._uid(0, name), channel, group, limits
@@ -358,13 +363,14 @@ class Warden:
         number = 0 if name == WORLD else self.design.partition(name).number
         return _FIRST_UID + 2 * number + offset
 
-    def _group(self, name: str, walls: frozenset[str], limits: Limits) -> cgroups.Group | None:
+    def _group(self, name: str, kind: str, walls: frozenset[str], limits: Limits) -> cgroups.Group | None:
         wanted = walls & frozenset(cgroups.CONTROLLERS)
         if not wanted:
             return None
         memory = limits.memory_bytes_max + (96 << 20)
         # Threads count as processes here: libzmq runs two beside the main one.
-        return cgroups.Group(cgroups.title(name), wanted, memory, limits.processes_max + 2, 1.0)
+        given = (cgroups.title(f"{kind}-{name}"), wanted, memory, limits.processes_max + 2, 1.0)
+        return self.priority.group(name, kind == "g", lambda rt_us: cgroups.Group(*given, rt_us))
 
     def _inventory(self, role: str, what: str, nascent: Nascent, limits: Limits) -> list[str]:
         owner = what.removeprefix("gate of ")

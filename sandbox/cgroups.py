@@ -25,7 +25,7 @@ _CPU_PERIOD_US = 100_000
 #: The kernel takes no smaller quota.
 _CPU_QUOTA_US_MIN = 1_000
 _REMOVE_TIMEOUT_S = 1.0
-_OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes")
+_OPTIONAL = ("memory.swap.max", "memory.memsw.limit_in_bytes", "cpu.rt_runtime_us")
 #: A group of ours, with the id of the process that made it.
 _OURS = re.compile(r"\Abulkhead_(\d+)_(\d+)_")
 
@@ -179,9 +179,17 @@ class Group:
     """The groups of one confined process, one folder per controller (in version 2 one for all)."""
 
     def __init__(
-        self, name: str, walls: frozenset[str], memory_bytes: int, processes: int, cpu_share: float
+        self,
+        name: str,
+        walls: frozenset[str],
+        memory_bytes: int,
+        processes: int,
+        cpu_share: float,
+        rt_us: int = 0,
     ) -> None:
         """Make the groups for the walls given, and see the limits taken. ``cpu_share`` is in processors.
+
+        ``rt_us`` is how much of each second its members may run at real-time priority, where version 1 divides that.
 
         Raises ``OSError``, having removed what it made.
         """
@@ -193,7 +201,9 @@ class Group:
             for wall, controller in CONTROLLERS.items():
                 if wall in walls:
                     home = find_home(controller, mounted)
-                    self._make(wall, controller, home, name, _limits(memory_bytes, processes, cpu_share))
+                    self._make(
+                        wall, controller, home, name, _limits(memory_bytes, processes, cpu_share, rt_us)
+                    )
         except OSError:
             self.remove()
             raise
@@ -280,19 +290,22 @@ def _remove_folder(folder: Path) -> bool:
     return True
 
 
-def _limits(memory_bytes: int, processes: int, cpu_share: float) -> dict[tuple[str, int], dict[str, str]]:
+def _limits(
+    memory_bytes: int, processes: int, cpu_share: float, rt_us: int
+) -> dict[tuple[str, int], dict[str, str]]:
     """Controller and version -> file -> value.
 
     Memory comes before memory and swap, which may not be smaller.
     """
     quota_us = max(_CPU_QUOTA_US_MIN, int(cpu_share * _CPU_PERIOD_US))
     memory, bound = str(memory_bytes), {"pids.max": str(processes)}
+    real_time = {"cpu.rt_runtime_us": str(rt_us)} if rt_us else {}
     return {
         ("memory", 1): {"memory.limit_in_bytes": memory, "memory.memsw.limit_in_bytes": memory},
         ("memory", 2): {"memory.max": memory, "memory.swap.max": "0"},
         ("pids", 1): bound,
         ("pids", 2): bound,
-        ("cpu", 1): {"cpu.cfs_period_us": str(_CPU_PERIOD_US), "cpu.cfs_quota_us": str(quota_us)},
+        ("cpu", 1): {"cpu.cfs_period_us": str(_CPU_PERIOD_US), "cpu.cfs_quota_us": str(quota_us)} | real_time,
         ("cpu", 2): {"cpu.max": f"{quota_us} {_CPU_PERIOD_US}"},
     }
 
@@ -300,8 +313,11 @@ def _limits(memory_bytes: int, processes: int, cpu_share: float) -> dict[tuple[s
 def _put(path: Path, value: str) -> None:
     """Write a limit and read it back. The kernel rounds memory down to whole pages."""
     if path.name in _OPTIONAL and not path.exists():
-        return  # a kernel without swap accounting has nothing to bound here
-    path.write_text(value)
+        return  # a kernel without swap accounting, or without real-time groups, has nothing to bound here
+    try:
+        path.write_text(value)
+    except OSError as error:
+        raise NoHome(f"{path.name} does not take {value}: {error.strerror}") from None
     taken = path.read_text().strip()
     is_rounded = (
         path.name.startswith("memory.") and taken.isdigit() and 0 <= int(value) - int(taken) < 1 << 16

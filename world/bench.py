@@ -73,6 +73,7 @@ class Plan:
     accept_degraded: bool = False
     #: Walls that a partition lacks by its design, put up all the same: each as ``partition.wall``.
     restored: frozenset[str] = frozenset()
+    priority: str = ""
 
 
 @dataclass(slots=True)
@@ -190,6 +191,7 @@ class Bench:
             configs=configs_of(design, world),
             accept_degraded=plan.accept_degraded,
             restored=tuple(sorted(plan.restored)),
+            priority=plan.priority,
         )
         self._send(order)
         session = _Session(self, record, schemas, world, on_note, on_frame)

@@ -32,6 +32,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
     values = [float(n) for n in range(1, 201)]
     assert [percentile(values, p) for p in (50, 99, 99.9, 100)] == [100.0, 198.0, 200.0, 200.0]
     assert percentile([3.0], 50) == 3.0
+    assert percentile([float(n) for n in range(1, 2001)], 99.9) == 1998.0
 
 
 @pytest.mark.parametrize("statistic", [spread, lambda values: percentile(values, 50)])

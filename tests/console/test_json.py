@@ -17,7 +17,16 @@ from tests.console import commands
 
 DOCUMENT = (commands.ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 #: Objects whose keys are names of partitions, events or message fields.
-FREE = ("rulings", "restarts", "lateness_ms", "outcomes", "walls_that_stand_alone", "unsent", "overflows")
+FREE = (
+    "rulings",
+    "restarts",
+    "lateness_ms",
+    "outcomes",
+    "walls_that_stand_alone",
+    "unsent",
+    "overflows",
+    "parameters",
+)
 RUN_KEYS = "A run's figures"
 
 

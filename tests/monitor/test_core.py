@@ -21,6 +21,7 @@ from monitor.core import REFUSALS_MAX, REPORTS_PER_TURN, Core
 from monitor.design import WORLD, Action, Design, Event
 from monitor.endings import Ended, what_ended
 from monitor.loader import load_design, load_schemas
+from monitor.priority import Priority
 from monitor.schedule import parse_clock
 from monitor.seat import StopRun
 from monitor.warden import Launch, Life, Process, Warden
@@ -89,6 +90,7 @@ class FakeWarden(Warden):
     def __init__(self, design: Design) -> None:
         self.design, self.walls, self._schemas = design, ALL, design.schemas
         self.walls_of = dict.fromkeys((WORLD, *(p.name for p in design.partitions)), ALL)
+        self.priority = Priority(design, None, lambda *_: None)
         self.gates: dict[str, socket.socket] = {}
         self.ends: list[socket.socket] = []
         self.children: list[subprocess.Popen[bytes]] = []
