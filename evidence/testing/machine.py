@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, note, reject, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
@@ -32,17 +32,19 @@ class _Memory:
 
     bulkhead: Harness
     known: dict[tuple[str, ...], Result] = field(default_factory=dict)
-    has_failed: bool = False
     shrinking_runs: int = 0
+    shortest: AssertionError | None = None
+    characters: int = 0
 
-    def knows(self, parts: list[list[Step]]) -> bool:
-        """Whether a script that was run begins like this."""
-        begun = [s01_script.told(steps) for steps in parts]
-        return any(
-            list(known[: len(begun) - 1]) == begun[:-1] and known[len(begun) - 1].startswith(begun[-1])
-            for known in self.known
-            if len(known) >= len(begun)
-        )
+    def keep(self, failure: AssertionError, scripts: tuple[str, ...]) -> None:
+        """Remember the failure of the shortest script."""
+        characters = sum(map(len, scripts)) + len(scripts)
+        if self.shortest is None or characters < self.characters:
+            self.shortest, self.characters = failure, characters
+
+
+class _Enough(BaseException):
+    """A script got through and was shortened long enough. No ``Exception``: Hypothesis would go on."""
 
 
 class CompromisedPartition(RuleBasedStateMachine):
@@ -72,16 +74,18 @@ class CompromisedPartition(RuleBasedStateMachine):
     def search(cls, bulkhead: Harness, scripts: int = 12, steps: int = 6) -> tuple[Result, ...]:
         """Try so many scripts of so many steps, and return what became of each. Raises what ``judge`` raises."""
         memory = _Memory(bulkhead)
-        run_state_machine_as_test(
-            type(cls.__name__, (cls,), {"memory": memory}),
-            settings=settings(
-                max_examples=scripts,
-                stateful_step_count=steps,
-                deadline=None,
-                database=None,  # the experiment's line is what runs it again
-                suppress_health_check=list(HealthCheck),
-            ),
+        given = settings(
+            max_examples=scripts,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,  # the experiment's line is what runs it again
+            suppress_health_check=list(HealthCheck),
         )
+        try:
+            run_state_machine_as_test(type(cls.__name__, (cls,), {"memory": memory}), settings=given)
+        except _Enough:
+            assert memory.shortest is not None
+            raise memory.shortest from None
         if not memory.known:
             raise AssertionError("no script was run, so nothing was observed; try more scripts")
         return tuple(memory.known.values())
@@ -147,26 +151,22 @@ class CompromisedPartition(RuleBasedStateMachine):
             self._parts.pop()
         if not self._parts:
             return
-        result = self._result(tuple(map(s01_script.told, self._parts)))
-        if result is None:
-            return
+        scripts = tuple(map(s01_script.told, self._parts))
         try:
-            self.judge(result)
-        except AssertionError:
-            self.memory.has_failed = True
+            self.judge(self._result(scripts))
+        except AssertionError as failure:
+            for frame, script in enumerate(scripts, self.frame):
+                failure.add_note(f"frame {frame}: {script or 'nothing'}")
+            self.memory.keep(failure, scripts)
             raise
 
-    @property
-    def _is_spent(self) -> bool:
-        return self.memory.has_failed and self.memory.shrinking_runs >= self.shrinking_runs_max
-
-    def _result(self, scripts: tuple[str, ...]) -> Result | None:
-        """What became of a script; ``None``: it is not tried, for one got through and was shortened long enough."""
+    def _result(self, scripts: tuple[str, ...]) -> Result:
         memory = self.memory
         if scripts not in memory.known:
-            if self._is_spent:
-                return None
-            memory.shrinking_runs += memory.has_failed
+            if memory.shortest is not None:
+                memory.shrinking_runs += 1
+                if memory.shrinking_runs > self.shrinking_runs_max:
+                    raise _Enough
             memory.known[scripts] = memory.bulkhead.send(self._who, scripts, self.frame, self.without)
         return memory.known[scripts]
 
@@ -180,9 +180,6 @@ class CompromisedPartition(RuleBasedStateMachine):
         part = self._parts[-1]
         if len(part) < s01_script.STEPS_MAX:
             part.append(step)
-            if self._is_spent and not self.memory.knows(self._parts):
-                reject()  # it would not be run: the shortest so far is reported
-            note(f"frame {self.frame + len(self._parts) - 1}: {s01_script.told([step])}")
 
 
 def _networked(bulkhead: Harness) -> str:

@@ -268,15 +268,15 @@ class WithoutReaders(CompromisedPartition):
     """Sends what no port carries, and does nothing else; where nobody reads what is sent, it must be found out."""
 
     without = ("schema", "range", "canonical", "recheck")
-    shrinking_runs_max = 8
+    shrinking_runs_max = 5
     send_valid = flood = crash = fall_silent = send_to_a_port_of_others = None  # type: ignore[assignment]
 
 
 @pytest.mark.walls
 def test_the_machine_finds_what_gets_through_without_readers_and_tells_it_short(device: Harness) -> None:
     with pytest.raises(AssertionError, match="not contained: S01 in frame") as found:
-        WithoutReaders.search(device, scripts=20, steps=2)
+        WithoutReaders.search(device, scripts=12, steps=2)
     line = line_in(str(found.value))
     assert 1 <= line.count("send ") <= 2
     assert "not contained" in fails(device.replay(line), "assert_contained")
-    assert any("frame 4: send" in note for note in found.value.__notes__)
+    assert any(re.match(r"frame \d+: send", note) for note in found.value.__notes__)
