@@ -123,6 +123,8 @@ def closing(found: Measured) -> Text:
     met = sum(pair.judgement is Judgement.MET for pair in found.judged)
     others = [f"{p.kind}: {p.judgement.value}" for p in found.judged if p.judgement is not Judgement.MET]
     text = f"{met} of {len(found.judged)} attacks met the aim with priority {found.judged_priority}"
+    if found.granted is not None and "enforced" not in (found.granted["cpus"], found.granted["rt"]):
+        text += ", of which this host grants nothing"
     return Text(
         text + (f" ({', '.join(others)})" if others else ""), "bold green" if not others else "bold yellow"
     )
