@@ -79,9 +79,10 @@ def _counts(found: Rejudged) -> Iterator[str]:
     sure = [one for one in found.messages if one.is_sure]
     for words, number in (
         ("admitted then, refused now", sum(m.messages for m in sure if _is_refused_now(m))),
-        ("admitted then, lost with the window now", sum(m.messages for m in sure if m.now == DISCARDED)),
+        ("admitted then, lost with the window now", sum(m.messages for m in sure if _is_lost(m))),
+        ("refused then, lost with the window now", sum(m.messages for m in sure if _is_lost_now(m))),
         ("refused then, admitted now", sum(m.messages for m in sure if m.now == ADMITTED)),
-        ("refused for another reason", sum(m.messages for m in sure if ADMITTED not in (m.then, m.now))),
+        ("refused for another reason", sum(m.messages for m in sure if _is_refused_again(m))),
     ):
         if number:
             yield f"{counted(number, 'message')} {words}"
@@ -100,6 +101,18 @@ def _counts(found: Rejudged) -> Iterator[str]:
 
 def _is_refused_now(one: MessageChange) -> bool:
     return one.then == ADMITTED and one.now != DISCARDED
+
+
+def _is_lost(one: MessageChange) -> bool:
+    return one.then == ADMITTED and one.now == DISCARDED
+
+
+def _is_lost_now(one: MessageChange) -> bool:
+    return one.then != ADMITTED and one.now == DISCARDED
+
+
+def _is_refused_again(one: MessageChange) -> bool:
+    return one.then != ADMITTED and one.now not in (ADMITTED, DISCARDED)
 
 
 def _under(told: Told) -> Iterator[Text]:

@@ -74,8 +74,7 @@ class Heard:
         for verdict, count in list(self.verdicts.items()):
             if verdict.now == ADMITTED:
                 del self.verdicts[verdict]
-                if verdict.then == ADMITTED:
-                    self.verdicts[verdict._replace(now=DISCARDED)] += count
+                self.verdicts[verdict._replace(now=DISCARDED)] += count
 
 
 class _Item(NamedTuple):
@@ -176,7 +175,10 @@ class Hearing:
         for item in items:
             if item.row is None:
                 self._hear_admitted(self._names[item.port], item.payload)
-            elif not self._heard.ended_by:
+            elif self._heard.ended_by:
+                name = self._names.get(item.row.port, "")
+                self._heard.verdicts[Verdict(name, item.row.reason, DISCARDED, "")] += item.messages
+            else:
                 self._hear_refused(item.row, item)
 
     def _hear_admitted(self, name: str, payload: bytes) -> None:

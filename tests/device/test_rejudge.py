@@ -183,6 +183,16 @@ CASES = {
         ((5, "bad_sequence", "nothing", "restart"),),
         6,
     ),
+    "an admission that goes with its window": Case(
+        Toy(
+            "if window.frame == 5:\n"
+            "    window._emit(port, codec.encode({'n': 150, 'text': 'x'}))\n"
+            "    link.partition = 99",
+            health=DROPS,
+        ),
+        (("schemas.py", "le=100)", "le=200)"),),
+        ((5, "range", "discarded", 1),),
+    ),
     "a shorter freshness": Case(
         Toy(world="if 3 <= window.frame < 6: return"),
         device('"rogue.tick" = { freshness_frames = 2 }', '"rogue.tick" = { freshness_frames = 1 }'),
