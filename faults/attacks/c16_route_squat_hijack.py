@@ -16,7 +16,9 @@ from faults.seen import Observations, bound
 from ipc_schemas import codec, wire
 from ipc_schemas.insulin_pump import PumpCommand
 
-STRIKE_S_MAX, WAIT_S_MAX, STAY_S_MAX = 1.0, 5.0, 20.0
+STRIKE_S_MAX, WAIT_S_MAX, STAY_S_MAX = 1.0, 10.0, 25.0
+#: Between two looks: who never lets go of the processor keeps the gate from starting that it waits for.
+LOOK_S = 0.000_1
 #: Lives of therapy that this may cost: as many as the reference design's restart budget has.
 ATTEMPTS_MAX = 3
 DOSE_U, DOSE_U_MAX = 25, 25
@@ -118,6 +120,7 @@ def _take_name_of(path: str, before: tuple[int, int] | None) -> None:
             os.rename(path, f"{path}1")
             os.rename(f"{path}2", path)
             return
+        time.sleep(LOOK_S)
     raise TimeoutError("no new socket")
 
 

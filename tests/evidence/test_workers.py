@@ -117,3 +117,16 @@ def test_words_that_nobody_asked_for_cost_no_experiment() -> None:
             door.write(b"0" * 16 + b" " + forged + b"\n")
         assert worker.ask(LINE).outcome == "HELD"
         assert worker.restarts == 1
+
+
+def test_an_answer_in_the_right_shape_without_its_questions_number_is_nobodys() -> None:
+    with Worker() as worker:
+        number = _door(worker)
+        assert worker._process is not None
+        forged = b"0" * 16 + b" " + msgspec.json.encode(Summary(LINE, "HELD")) + b"\n"
+        door = Path(f"/proc/{worker._process.pid}/fd/{number}")
+        timer = threading.Timer(0.05, door.write_bytes, (forged,))
+        timer.start()
+        told = worker.ask(LINE)
+        timer.join()
+    assert (told.outcome, told.reasons) == ("NO-REPLY", ("somebody else answered in the worker's place",))
