@@ -66,11 +66,14 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
 def effect(seen: Observations, injection: Injection) -> Effect:
     """The damaged message was admitted: with a damaged payload, or with a sound one under a damaged header."""
     hint = codec.encode(ActivityHint(minute_of(injection), STEPS_PER_MIN))
-    is_header = injection.parameters.get("where", "sign") in _IN_HEADER
+    where = injection.parameters.get("where", "sign")
+    is_header = where in _IN_HEADER
     for one, payload in seen.payloads(injection):
         is_ours = one.frame == injection.frame and one.port == f"{seen.attacker}.{messages.HINT}"
         if is_ours and (payload == hint) == is_header:
-            return Effect(True, f"A damaged message was taken for a sound one at {one.port}.")
+            # No bound that is worth something takes a number with another sign or exponent.
+            field = f"{one.port}.{_NAME.decode()}" if where in _FIRST_BIT else ""
+            return Effect(True, f"A damaged message was taken for a sound one at {one.port}.", field)
     return Effect(False, "No damaged message was taken for a sound one.")
 
 

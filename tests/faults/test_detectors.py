@@ -435,3 +435,14 @@ def test_the_first_difference_of_two_outputs_is_found() -> None:
     assert first_difference(STEADY, DIFFERENT) == (97, "therapy.pump_command")
     assert first_difference(STEADY, STEADY[:2]) == (96, "therapy.pump_command")
     assert first_difference(STEADY[:2], STEADY) == (96, "therapy.pump_command")
+
+
+def test_a_number_that_went_through_although_no_bound_should_take_it_is_named_by_its_field() -> None:
+    field = "transfer.activity.steps_per_min"
+    turned = Observations((), admitted=(_admitted(codec.encode(ActivityHint(480, -f05.STEPS_PER_MIN))),))
+    assert detectors.detect("F05", turned, _injection("F05", where="sign")).culprit == field
+    assert detectors.detect("F05", turned, _injection("F05", where="value")).culprit == ""
+    assert (
+        detectors.detect("C08", Observations((), admitted=(_admitted(NAN),)), _injection("C08")).culprit
+        == field
+    )
