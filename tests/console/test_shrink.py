@@ -13,7 +13,7 @@ from evidence import shrinking
 from tests.console import commands
 from tests.console.test_json import documented, keys_of, written
 
-BREACH = "design=designs/insulin_pump frames=9 without=recheck,schema,escape C06@4(shape=all)"
+BREACH = "design=designs/insulin_pump frames=4 without=recheck,schema,escape 'C06@1(shape=wrong type)'"
 SMALLEST = (
     "design=designs/insulin_pump seed=1 patient=0 frames=2 clock=virtual "
     "without=recheck,schema 'C06@1(shape=wrong type)'"
