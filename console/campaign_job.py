@@ -18,13 +18,14 @@ from console.ablation_job import as_named
 from console.as_json import head
 from console.failures import Refused
 from console.output import Output
-from evidence import matrix
+from evidence import flaws, matrix
 from evidence.campaign import hands, html, remote, strata
 from evidence.campaign.results import Result
 from evidence.campaign.store import Identity, Store, write_parquet
 from evidence.campaign.strata import WALL_SETS, Campaign, Sampler
 from evidence.campaign.tally import Tally, tally
 from evidence.outcome import Outcome
+from evidence.workers import Summary, Worker
 from faults import attack_files
 from faults.catalogue import UnknownAttack
 from monitor.design import Design
@@ -33,6 +34,8 @@ from world.making import load_world
 
 #: In a pipe, a line of progress comes at most this often.
 TOLD_EVERY_S = 20.0
+#: Breaches of each attack that are asked what let them through.
+FLAWS_OF_EACH = 3
 DATA, TABLE, PAGE = "campaign.sqlite", "trials.parquet", "campaign.html"
 
 
@@ -45,13 +48,14 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
         return failures.HELD
     with _folder(given["keep"]) as folder:
         found = _performed(output, given, design, sampler, folder)
+        named = _flaws(found, design)
         if given["keep"] is not None:
-            (folder / PAGE).write_text(html.page(found, design), encoding="utf-8")
+            (folder / PAGE).write_text(html.page(found, design, named), encoding="utf-8")
             output.show(f"kept in {given['keep']}: {DATA}, {TABLE}, {PAGE}")
-    output.show(campaign_page.page(found, design))
-    output.verdict(campaign_page.closing(found))
+    output.show(campaign_page.page(found, design, named))
+    output.verdict(campaign_page.closing(found, design.label))
     status = failures.NOT_HELD if found.problems else failures.HELD
-    output.write_json(as_json(found, design, status))
+    output.write_json(as_json(found, design, named, status))
     return status
 
 
@@ -183,7 +187,19 @@ def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Resul
         yield show
 
 
-def as_json(found: Tally, design: Design, status: int) -> dict[str, Any]:
+def _flaws(found: Tally, design: Design) -> tuple[str, ...]:
+    """What of the design let through what got through: asked of the device, for the first breaches of each attack."""
+    first: dict[str, list[Summary]] = {}
+    for one in found.breaches:
+        first.setdefault(one.attack_id, []).append(one.summary)
+    some = [summary for summaries in first.values() for summary in summaries[:FLAWS_OF_EACH]]
+    with Worker() as worker:
+        return tuple(
+            dict.fromkeys(told for summary in some for told in flaws.named(summary, design, worker.ask))
+        )
+
+
+def as_json(found: Tally, design: Design, named: tuple[str, ...], status: int) -> dict[str, Any]:
     """The object that ``docs/json.md`` describes."""
     return head("campaign", status) | {
         "design": design.name,
@@ -192,6 +208,8 @@ def as_json(found: Tally, design: Design, status: int) -> dict[str, Any]:
         "trials": found.campaign.trials,
         "done": found.done,
         "problems": found.problems,
+        "degraded": design.label,
+        "flaws": list(named),
         "walled": _cell(found.walled),
         "families": [
             {

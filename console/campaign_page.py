@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -31,8 +31,8 @@ def plan(sampler: Sampler) -> Group:
     return Group(Text(head), Text(), table)
 
 
-def page(found: Tally, design: Design) -> Group:
-    """Everything that was counted."""
+def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> Group:
+    """Everything that was counted, and what of the design is known to have let something through."""
     parts: list[RenderableType] = [
         Text(),
         Text(f"{design.name}: {told(found.walled.breaches)}", style="bold"),
@@ -42,6 +42,7 @@ def page(found: Tally, design: Design) -> Group:
         parts.append(Text(f"if every trial without an answer were a breach: {told(worst)}", style="yellow"))
     parts += [Text(), _families(found), Text(), *_phases(found), *_left_out(found), _kills(found)]
     parts += [breach(one) for one in found.breaches[:TOLD_MAX]]
+    parts += [Text(f"flaw: {one}", style="bold red") for one in flaws]
     parts += _told_one_by_one("no answer", found.without_answer)
     parts += _told_one_by_one("not counted", found.without_count)
     return Group(*parts)
@@ -128,8 +129,9 @@ def _told_one_by_one(what: str, some: tuple[Result, ...]) -> Iterator[Text]:
         yield Text(f"and {len(some) - TOLD_MAX:,} more; --json has them all", style="yellow")
 
 
-def closing(found: Tally) -> Text:
-    """The one line that even quiet prints."""
+def closing(found: Tally, label: str = "") -> Text:
+    """The one line that even quiet prints. ``label`` is that of a design that admits a flaw."""
+    degraded = f"  {label}" if label else ""
     if found.problems:
-        return Text(f"NOT HELD  {'; '.join(found.problems)}", style="bold red")
-    return Text(f"HELD  {told(found.walled.breaches)}", style="bold green")
+        return Text(f"NOT HELD  {'; '.join(found.problems)}{degraded}", style="bold red")
+    return Text(f"HELD  {told(found.walled.breaches)}{degraded}", style="bold green")

@@ -32,6 +32,8 @@ from world.truth import Truth
 
 #: How many frames a run goes on after the last frame in which an effect may show.
 MARGIN_FRAMES = 2
+#: How many runs of comparison are remembered: a campaign of thousands must not fill the memory.
+REFERENCES_MAX = 96
 _INJECTION = re.compile(r"([A-Z][0-9]{2})@([0-9]{1,12})(?:/([a-z_0-9]+))?(?:\((.*)\))?", re.DOTALL)
 #: One parameter of an injection: a name, and a text in quotes or a bare word.
 _GIVEN = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)=("(?:[^"\\]|\\.)*"|[^,"]*)(,|\Z)', re.DOTALL)
@@ -266,7 +268,7 @@ class Reference:
 
 @dataclass(slots=True)
 class References:
-    """Runs of comparison, each done once. ``nursery``: where their monitors come from."""
+    """Runs of comparison, each done once as long as it is remembered. ``nursery``: where their monitors come from."""
 
     nursery: Nursery | None = None
     runs_done: int = 0
@@ -293,6 +295,8 @@ class References:
             reference = Reference(sightings.emitted(run, critical), truth, run)
             if sightings.was_disturbed(run):
                 return reference  # by a busy host, for nobody attacks: the next to ask has it done anew
+            if len(self._known) >= REFERENCES_MAX:
+                del self._known[next(iter(self._known))]  # the oldest
             self._known[key] = reference
         return self._known[key]
 

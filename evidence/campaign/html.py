@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from evidence.campaign.results import Result
@@ -34,8 +34,8 @@ svg { max-width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; 
 """
 
 
-def page(found: Tally, design: Design) -> str:
-    """The whole page."""
+def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> str:
+    """The whole page. ``flaws``: what of the design is known to have let something through, as sentences."""
     title = f"{design.name}: a campaign of {found.campaign.trials:,} trials"
     return "\n".join(
         (
@@ -43,7 +43,8 @@ def page(found: Tally, design: Design) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            *_lead(found),
+            *_lead(found, design),
+            *(f'<p class="not">Flaw: {escape(one)}</p>' for one in flaws),
             "<h2>Attack by attack, behind all walls</h2>",
             _key(found),
             f'<div class="scroll">{_families(found, design)}</div>',
@@ -63,7 +64,9 @@ def page(found: Tally, design: Design) -> str:
     )
 
 
-def _lead(found: Tally) -> Iterator[str]:
+def _lead(found: Tally, design: Design) -> Iterator[str]:
+    if design.label:
+        yield f'<p class="not">{escape(design.label)}</p>'
     yield f'<p class="lead"><b>{escape(told(found.walled.breaches))}</b>, over trials whose attack ran, and had its'
     yield " effect when the same was tried without walls.</p>"
     if found.walled.of(*NO_ANSWER):
