@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -66,12 +67,15 @@ def _door(worker: Worker) -> int:
     process = worker._start()
     assert process.stdout is not None
     ours = os.readlink(f"/proc/self/fd/{process.stdout.fileno()}")
-    folder = Path(f"/proc/{process.pid}/fd")
+    folder = f"/proc/{process.pid}/fd"
 
     def found() -> list[int]:
-        return [
-            int(fd.name) for fd in folder.iterdir() if fd.name not in "012" and str(fd.readlink()) == ours
-        ]
+        numbers = []
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                if int(name) > 2 and os.readlink(f"{folder}/{name}") == ours:
+                    numbers.append(int(name))
+        return numbers
 
     assert wait_until(lambda: bool(found()), 10.0)
     return found()[0]
