@@ -82,8 +82,7 @@ Exit status: 0 nothing would differ, 1 something would or cannot be told, 2 it w
 """
 _SHRINK_EPILOG = """\b
 Example:
-  run_device.py shrink --test test_found.py \\
-    'design=designs/insulin_pump frames=40 without=recheck,schema,rate C06@14 C18@20'
+  run_device.py shrink 'design=designs/insulin_pump frames=40 without=recheck,schema,rate C06@14 C18@20'
 """
 _ABLATE_EPILOG = """\b
 Examples:

@@ -358,7 +358,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
         effects.append(detectors.detect(one.attack_id, seen, one, run.design.folder))
         lost_a_window |= bool(seen.missed_by(one, one.partition)) if seen.missed is not None else False
         activated.append(detectors.was_activated(one.attack_id, seen, one))
-        how = treatment.treatment(run, one, effects[-1], reference.run) if activated[-1] else ()
+        how = treatment.treatment(run, one, effects[-1], calm.run) if activated[-1] else ()
         treated.append(treatment.text(how))
     comparison = sightings.compared(run, reference.emissions)
     severity = _severity(run, calm, experiment)

@@ -41,8 +41,8 @@ def can_be_run_on(attack: Attack, partition: str, design: Design) -> bool:
     from any partition but a critical one: it reaches out for that one, and what it does is seen by that one's output,
     which proves nothing where the attacker's own code writes it.
     """
-    if partition in attack.partitions:
-        return True
+    if partition in attack.partitions or not attack.partitions:
+        return True  # an attack that names none speaks whatever it is told to
     return attack.id[0] == "K" and not design.partition(partition).is_critical
 
 

@@ -20,6 +20,8 @@ from sandbox import cgroups
 MONITOR, GATE, PARTITION = 30, 20, 10
 #: How long a confined process may run at real-time priority without waiting for anything.
 RUN_US_MAX = 1_000_000
+#: The same for the monitor, which waits many times in each frame: killed, it takes the device with it (lifeline).
+MONITOR_RUN_US_MAX = 5_000_000
 #: Of each second, what all real-time control groups of one device may have in version 1. The kernel's usual bound for
 #: the whole host is 950 ms, and it gives back what a removed group had only after a while: a life that is started again
 #: holds its share twice.
@@ -140,6 +142,8 @@ def place(pid: int, cpus: Iterable[int], priority: int) -> None:
 def place_monitor(template: int, grant: Grant) -> None:
     """The calling monitor before all it watches, and its template off the critical processors. Raises ``OSError``."""
     _settle(template, grant.others, 0)
+    if grant.has_rt:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (MONITOR_RUN_US_MAX, MONITOR_RUN_US_MAX))
     _settle(os.getpid(), grant.critical, MONITOR if grant.has_rt else 0)
 
 

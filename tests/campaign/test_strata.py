@@ -14,7 +14,7 @@ from faults import attack_files
 from sandbox import walls
 from world.insulin import InsulinWorld
 
-ATTACKS = attack_files.built()
+ATTACKS = {name: one for name, one in attack_files.built().items() if one.partitions}
 
 
 def sampler(

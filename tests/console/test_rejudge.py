@@ -78,7 +78,9 @@ def test_a_stricter_row_of_the_health_table_is_told_with_what_it_leaves_open(
     assert horizon["frame"] == 7
     page = commands.run("rejudge", str(recording), "--design", design).stdout
     first, *rest = page.splitlines()
-    assert first.startswith("WOULD DIFFER  1 message admitted then, lost with the window now; 1 event")
+    assert first.startswith(
+        "WOULD DIFFER  1 message admitted then, lost with the window now; 2 messages refused"
+    )
     words = " ".join(" ".join(rest).split())
     assert "6 transfer bad_message drop restart 1" in words
     assert "from frame 7 on, what transfer would have done is not in the recording: bad_message in" in words
