@@ -209,6 +209,7 @@ def as_json(found: Tally, design: Design, named: tuple[str, ...], status: int) -
         "done": found.done,
         "problems": found.problems,
         "degraded": design.label,
+        "standing": walls.in_order(found.standing),
         "flaws": list(named),
         "walled": _cell(found.walled),
         "families": [

@@ -11,7 +11,7 @@ from rich.text import Text
 from console.telling import counted
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
-from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told
+from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told, walls_told
 from evidence.outcome import Outcome
 from monitor.design import Design
 
@@ -37,6 +37,7 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> Group:
         Text(),
         Text(f"{design.name}: {told(found.walled.breaches)}", style="bold"),
     ]
+    parts.append(Text(walls_told(found.standing)))
     worst = found.walled.breaches_at_worst
     if found.walled.of(*NO_ANSWER):
         parts.append(Text(f"if every trial without an answer were a breach: {told(worst)}", style="yellow"))

@@ -8,7 +8,7 @@ from html import escape
 
 from evidence.campaign.results import Result
 from evidence.campaign.statistics import Latency
-from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, per_cent, told
+from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, per_cent, told, walls_told
 from evidence.outcome import Outcome
 from faults import attack_files
 from monitor.design import Design
@@ -68,7 +68,7 @@ def _lead(found: Tally, design: Design) -> Iterator[str]:
     if design.label:
         yield f'<p class="not">{escape(design.label)}</p>'
     yield f'<p class="lead"><b>{escape(told(found.walled.breaches))}</b>, over trials whose attack ran, and had its'
-    yield " effect when the same was tried without walls.</p>"
+    yield f" effect when the same was tried without walls; {escape(walls_told(found.standing))}.</p>"
     if found.walled.of(*NO_ANSWER):
         yield f"<p>If every trial without an answer were a breach: {escape(told(found.walled.breaches_at_worst))}.</p>"
     for problem in found.problems:

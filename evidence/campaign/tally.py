@@ -12,6 +12,7 @@ from evidence.campaign.statistics import Bounds, Latency
 from evidence.campaign.strata import Campaign, Sampler, space
 from evidence.outcome import Outcome
 from faults.attack import Attack
+from sandbox import walls
 
 #: Outcomes that say something: the attack ran, works without walls, and its effect was looked for.
 COUNT = (Outcome.HELD, Outcome.BREACH)
@@ -77,6 +78,8 @@ class Tally:
     breaches: tuple[Result, ...]
     without_answer: tuple[Result, ...]
     without_count: tuple[Result, ...]
+    #: The walls that stood in each trial behind all walls that counted; empty when none did.
+    standing: frozenset[str] = frozenset()
 
     @property
     def is_whole(self) -> bool:
@@ -113,6 +116,7 @@ def tally(sampler: Sampler, results: Iterable[Result]) -> Tally:
     walled, by_phase, by_walls = Cell(), _cells(), _cells()
     families = {attack_id: (Cell(), set[str]()) for attack_id in sampler.campaign.attacks}
     kills_ms: list[float] = []
+    stood: list[frozenset[str]] = []
     notable: dict[str, list[Result]] = {"breaches": [], "lost": [], "uncounted": []}
     done = 0
     for result in results:
@@ -127,6 +131,7 @@ def tally(sampler: Sampler, results: Iterable[Result]) -> Tally:
         _count(by_phase, result.phase, result)
         kills_ms += result.kill_ms
         if outcome in COUNT:
+            stood.append(frozenset(result.summary.standing))
             tried.add(_parameters(sampler, result.number))
         if outcome is Outcome.BREACH:
             notable["breaches"].append(result)
@@ -143,7 +148,10 @@ def tally(sampler: Sampler, results: Iterable[Result]) -> Tally:
         by_phase,
         by_walls,
         statistics.latency(kills_ms, lost),
-        *(tuple(notable[name]) for name in ("breaches", "lost", "uncounted")),
+        tuple(notable["breaches"]),
+        tuple(notable["lost"]),
+        tuple(notable["uncounted"]),
+        frozenset.intersection(*stood) if stood else frozenset(),
     )
 
 
@@ -162,6 +170,14 @@ def _parameters(sampler: Sampler, number: int) -> str:
 def _family(sampler: Sampler, attack_id: str, cell: Cell, tried: set[str]) -> Family:
     attack: Attack = sampler.attacks[attack_id]
     return Family(attack_id, cell, len(tried), space(attack), sampler.enumerates(attack_id))
+
+
+def walls_told(standing: frozenset[str]) -> str:
+    """``all 35 walls stood``, or which did not in some trial that counted."""
+    missing = walls.in_order(walls.ALL - standing)
+    if not missing:
+        return f"all {len(walls.WALLS)} walls stood"
+    return f"{len(standing)} of {len(walls.WALLS)} walls stood in every trial; not everywhere: {', '.join(missing)}"
 
 
 def told(bounds: Bounds) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from evidence.campaign import results
 from evidence.campaign.results import Result
-from evidence.campaign.tally import tally, told
+from evidence.campaign.tally import tally, told, walls_told
 from evidence.workers import Summary, Told
+from sandbox import walls
 from tests.campaign.test_strata import sampler
 
 SOME = sampler(("C06", "K09"), 40)
@@ -95,3 +97,16 @@ def test_a_kill_without_an_answer_counts_as_longer_than_any() -> None:
     assert (found.kills.count, found.kills.censored) == (30, 10)
     assert found.kills.quantile_ms(0.5) == 20.0
     assert found.kills.quantile_ms(0.9) is None
+
+
+def test_walls_that_did_not_stand_in_some_trial_that_counts_are_named() -> None:
+    whole = [msgspec.structs.replace(made(n, "HELD"), summary=standing(n, walls.ALL)) for n in range(39)]
+    assert walls_told(tally(SOME, whole).standing) == f"all {len(walls.ALL)} walls stood"
+    some = msgspec.structs.replace(made(39, "HELD"), summary=standing(39, walls.ALL - {"uid"}))
+    assert walls_told(tally(SOME, [*whole, some]).standing).endswith("not everywhere: uid")
+    lost = msgspec.structs.replace(made(39, "NO-REPLY"), summary=standing(39, frozenset()))
+    assert tally(SOME, [*whole, lost]).standing == walls.ALL
+
+
+def standing(number: int, up: frozenset[str]) -> Summary:
+    return msgspec.structs.replace(made(number, "HELD").summary, standing=tuple(sorted(up)))
