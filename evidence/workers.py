@@ -14,10 +14,11 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 
@@ -30,6 +31,7 @@ ANSWER_S_MAX = 60.0
 #: A finding in JSON takes a few thousand.
 ANSWER_BYTES_MAX = 4 << 20
 _NUMBER_BYTES = 8
+_WORDS_BYTES_MAX = 400
 _CLOSING_S_MAX = 5.0
 
 
@@ -129,6 +131,8 @@ class Worker:
     def __init__(self) -> None:
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
+        #: What it writes to standard error: the last of it is told when it dies.
+        self._words: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +147,8 @@ class Worker:
         process = self._unheard() or self._start()
         assert process.stdin is not None
         number = secrets.token_hex(_NUMBER_BYTES)
+        if self._words is not None:
+            self._words.truncate(0)
         try:
             process.stdin.write(f"{number} {line}\n".encode())
             process.stdin.flush()
@@ -153,7 +159,7 @@ class Worker:
         except TimeoutError:
             return self._lost(line, f"there was no answer within {timeout_s:g} s")
         if not said.endswith(b"\n"):
-            return self._lost(line, "the worker died over it")
+            return self._lost(line, f"the worker died over it{self._last_words()}")
         theirs, _, told = said.partition(b" ")
         try:
             if theirs != number.encode() or b"\n" in told[:-1]:
@@ -176,6 +182,7 @@ class Worker:
             os.killpg(process.pid, signal.SIGKILL)  # its nursery, and the monitors, end with their parents
             process.wait()
         process.stdout.close()
+        self._forget_words()
 
     def abandon(self) -> None:
         """Kill it from another thread: whoever waits for its answer gets none."""
@@ -195,14 +202,30 @@ class Worker:
         return process
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._words = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "evidence.worker"],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._words,
             start_new_session=True,
         )
         return self._process
+
+    def _last_words(self) -> str:
+        """The last line on standard error, printable and bounded: why it died, as a rule."""
+        if self._words is None:
+            return ""
+        self._words.seek(max(self._words.seek(0, os.SEEK_END) - _WORDS_BYTES_MAX, 0))
+        lines = self._words.read(_WORDS_BYTES_MAX).decode("ascii", "backslashreplace").splitlines()
+        last = "".join(one if one.isprintable() else "?" for one in lines[-1]) if lines else ""
+        return f"; its last words: {last}" if last else ""
+
+    def _forget_words(self) -> None:
+        words, self._words = self._words, None
+        if words is not None:
+            words.close()
 
     def _lost(self, line: str, why: str) -> Summary:
         if self._process is not None:
@@ -219,3 +242,4 @@ class Worker:
             assert end is not None
             with contextlib.suppress(BrokenPipeError):
                 end.close()
+        self._forget_words()

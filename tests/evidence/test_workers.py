@@ -9,10 +9,12 @@ import threading
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from evidence import experiment
 from evidence.workers import Summary, Worker
 from faults.attack import Injection
+from sandbox import walls
 from tests.console.commands import descendants, started
 from tests.support.devices import wait_until
 
@@ -134,3 +136,16 @@ def test_an_answer_in_the_right_shape_without_its_questions_number_is_nobodys() 
         told = worker.ask(LINE)
         timer.join()
     assert (told.outcome, told.reasons) == ("NO-REPLY", ("somebody else answered in the worker's place",))
+
+
+def test_what_a_worker_says_on_its_way_out_is_told_and_nothing_else_comes_through(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Without ``schema`` the world is sent what it cannot read, and says so: not in the middle of a table."""
+    with Worker() as worker:
+        worker.ask(experiment.single(PUMP, Injection(6, "C06"), walls.ALL).line)
+        assert worker._words is not None
+        worker._words.write(b"Traceback\nMemoryError: no \x1b[31mmore\n")
+        worker._words.flush()
+        assert worker._last_words() == "; its last words: MemoryError: no ?[31mmore"
+    assert capfd.readouterr().err == ""
