@@ -14,7 +14,6 @@ import pytest
 from evidence import experiment
 from evidence.workers import Summary, Worker
 from faults.attack import Injection
-from sandbox import walls
 from tests.console.commands import descendants, started
 from tests.support.devices import wait_until
 
@@ -141,11 +140,17 @@ def test_an_answer_in_the_right_shape_without_its_questions_number_is_nobodys() 
 def test_what_a_worker_says_on_its_way_out_is_told_and_nothing_else_comes_through(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Without ``schema`` the world is sent what it cannot read, and says so: not in the middle of a table."""
+    """Written into the standard error that the worker really has; there, it would land in the middle of a page."""
     with Worker() as worker:
-        worker.ask(experiment.single(PUMP, Injection(6, "C06"), walls.ALL).line)
-        assert worker._words is not None
-        worker._words.write(b"Traceback\nMemoryError: no \x1b[31mmore\n")
-        worker._words.flush()
+        worker.ask(LINE)
+        assert worker._process is not None
+        with open(f"/proc/{worker._process.pid}/fd/2", "ab") as theirs:
+            theirs.write(b"Traceback\nMemoryError: no \x1b[31mmore\n")
+        timer = threading.Timer(0.05, os.kill, (worker._process.pid, signal.SIGKILL))
         assert worker._last_words() == "; its last words: MemoryError: no ?[31mmore"
+        timer.start()
+        assert worker.ask(LINE).reasons == (
+            "the worker died over it",
+        )  # what it said before is another trial's
+        timer.join()
     assert capfd.readouterr().err == ""
