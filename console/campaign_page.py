@@ -117,7 +117,7 @@ def breach(result: Result) -> Text:
     """A breach: what got through, and how to see it again."""
     return Text.assemble(
         (f"BREACH {result.attack_id} ", "bold red"),
-        f"{result.reason}\n       replay '{result.line}'",
+        f"{result.reason}\n       replay, or shrink, '{result.line}'",
     )
 
 
