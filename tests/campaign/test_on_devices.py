@@ -128,16 +128,3 @@ def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(monkeypatch: pytes
         hands.cluster("tcp://127.0.0.1:1", 1),
     ):
         pass
-
-
-def test_nobody_without_the_campaigns_own_key_can_have_code_run_in_its_cluster() -> None:
-    import distributed
-
-    with hands.cluster(None, 1) as client:
-        address = str(client.scheduler_info()["address"])
-        assert address.startswith("tls://127.0.0.1:")
-        for door in (address, address.replace("tls://", "tcp://")):
-            for key in (distributed.Security(), distributed.Security.temporary()):
-                with pytest.raises((OSError, TypeError, RuntimeError, TimeoutError)):
-                    distributed.Client(door, security=key, timeout=2.0, set_as_default=False)
-        assert client.submit(os.getpid, pure=False).result() > 0
