@@ -210,11 +210,18 @@ def _tree(
                 continue
             start = hint & free
             known = _shrink(oracle, start if start and oracle.gets_through(start) else free, hint)
-            if any(not oracle.gets_through(known - {wall}) for wall in known) or len(known) == 1:
-                cuts.append(known)
-                oracle.gets_through(known | _every_second(everything - known))  # what the search believes
+            while smaller := _smaller(oracle, known):  # answers by chance may have misled the halves
+                known = _shrink(oracle, smaller, hint)
+            cuts.append(known)
+            oracle.gets_through(known | _every_second(everything - known))  # what the search believes
         waiting += [kept | {wall} for wall in sorted(known)]
     return True
+
+
+def _smaller(oracle: _Oracle, known: frozenset[str]) -> frozenset[str]:
+    """``known`` with one wall put back, if the attack still gets through; empty: ``known`` is minimal."""
+    fewer = (known - {wall} for wall in sorted(known))
+    return next((some for some in fewer if some and oracle.gets_through(some)), frozenset())
 
 
 def _every_second(some: frozenset[str]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -105,6 +106,22 @@ def test_answers_that_contradict_each_other_are_named() -> None:
     row = ablation.search("X01", fickle, walls.ALL, ("uid",), is_root=True)
     assert not row.is_complete
     assert any("was stopped with less" in doubt for doubt in row.doubts)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60)
+def test_a_printed_cut_set_is_minimal_even_among_answers_by_chance(seed: int) -> None:
+    def by_chance(without: frozenset[str]) -> Summary:
+        """Through without more than ten walls, and without fewer in half of the cases."""
+        is_even = hash((seed, walls.standing(without, is_root=True))) % 2 == 0
+        is_through = without == walls.ALL or (len(without) > 0 and (len(without) > 10 or is_even))
+        return told(is_through, Outcome.BREACH if is_through else Outcome.HELD)
+
+    row = ablation.search("X01", by_chance, walls.ALL, is_root=True)
+    for cut in row.cuts:
+        assert by_chance(cut.walls).got_through
+        for wall in cut.walls:
+            assert not by_chance(cut.walls - {wall}).got_through
 
 
 def test_a_search_that_has_asked_all_that_it_may_says_that_there_may_be_more(
