@@ -21,8 +21,6 @@ from evidence.experiment import References
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
 from evidence.workers import summary_of
-from faults import attack_files
-from faults.catalogue import UnknownAttack
 from sandbox import walls
 from world.nursery import Nursery
 
@@ -30,15 +28,7 @@ from world.nursery import Nursery
 def ablate(output: Output, given: Mapping[str, Any]) -> int:
     """Status 0 only if every attack held with all walls and all cut sets are known."""
     design = jobs.sound_design(given["design"])
-    attacks = {
-        attack_id: attack
-        for attack_id, attack in attack_files.built(design.folder).items()
-        if matrix.target_of(attack, design) is not None
-    }
-    wanted = tuple(dict.fromkeys(name.upper() for name in given["attacks"])) or tuple(attacks)
-    unknown = [name for name in wanted if name not in attacks]
-    if unknown:
-        raise UnknownAttack(f"no attack {unknown[0]} can be run; there are {', '.join(attacks)}")
+    wanted = jobs.wanted(given["attacks"], matrix.built_for(design))
     html = given["html"]
     if html is not None and not os.access(html.resolve().parent, os.W_OK):
         raise Refused(f"--html {html}: cannot be written; name a file in a folder that can")

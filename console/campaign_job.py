@@ -26,8 +26,6 @@ from evidence.campaign.strata import WALL_SETS, Campaign, Sampler
 from evidence.campaign.tally import Tally, tally
 from evidence.outcome import Outcome
 from evidence.workers import Summary, Worker
-from faults import attack_files
-from faults.catalogue import UnknownAttack
 from monitor.design import Design
 from sandbox import walls
 from world.making import load_world
@@ -61,13 +59,8 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
 
 def planned(design: Design, given: Mapping[str, Any]) -> Sampler:
     """The campaign that the options ask for. Raises ``UnknownAttack`` and ``Refused``."""
-    attacks = attack_files.built(design.folder)
-    targets = {name: matrix.targets_of(attack, design) for name, attack in attacks.items()}
-    fitting = tuple(name for name in attacks if targets[name])
-    wanted = tuple(dict.fromkeys(name.upper() for name in given["attacks"])) or fitting
-    unknown = [name for name in wanted if name not in fitting]
-    if unknown:
-        raise UnknownAttack(f"no attack {unknown[0]} can be run; there are {', '.join(fitting)}")
+    attacks = matrix.built_for(design)
+    wanted = jobs.wanted(given["attacks"], attacks)
     if not wanted:
         raise Refused(
             f"{design.name} has no attack that can be tried on it; see the README on attacks of one's own"
@@ -78,7 +71,7 @@ def planned(design: Design, given: Mapping[str, Any]) -> Sampler:
         given["seed"],
         given["trials"],
         wanted,
-        {name: targets[name] for name in wanted},
+        {name: matrix.targets_of(attacks[name], design) for name in wanted},
         strata.phases_of(world),
         tuple(name for name in WALL_SETS if name in given["walls"]) or WALL_SETS[:1],
     )
@@ -106,9 +99,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 def _performed(
     output: Output, given: Mapping[str, Any], design: Design, sampler: Sampler, folder: Path
 ) -> Tally:
-    mine = remote.Here(
-        design.digest, matrix.code_digest(design.folder), tuple(sorted(matrix.available_walls()))
-    )
+    mine = remote.this_host(design)
     identity = Identity(sampler.campaign, mine.design, mine.code, mine.available)
     with Store(folder / DATA, identity) as store:
         done = store.done()
@@ -162,6 +153,10 @@ class _Pace:
             self.told_s = now_s
 
 
+def _is_news(result: Result) -> bool:
+    return result.outcome == Outcome.BREACH.value and result.walls == "all"
+
+
 @contextmanager
 def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Result], None]]:
     """Yields who is to hear each result. A bar on a terminal, lines in a pipe. Breaches are told at once."""
@@ -169,7 +164,7 @@ def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Resul
     if not output.console.is_terminal or output.is_quiet:
 
         def hear(result: Result) -> None:
-            if result.outcome == Outcome.BREACH.value and result.walls == "all":
+            if _is_news(result):
                 output.show(campaign_page.breach(result))
             pace.tell(result)
 
@@ -180,7 +175,7 @@ def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Resul
         task = progress.add_task("", total=total, completed=done)
 
         def show(result: Result) -> None:
-            if result.outcome == Outcome.BREACH.value and result.walls == "all":
+            if _is_news(result):
                 progress.console.print(campaign_page.breach(result))
             progress.update(task, advance=1, description=pace.hear(result))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from evidence import harm
 from evidence import story as stories
 from faults import attack_files, catalogue, experiment
 from faults.attack import ATTACKED, Injection
+from faults.catalogue import UnknownAttack
 from monitor import journal, rules
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas
@@ -66,6 +67,19 @@ def story(output: Output, given: Mapping[str, Any]) -> int:
         word = "attack does" if left_out == 1 else "attacks do"
         output.show(Text(f"{left_out} of the {len(whole_day)} {word} not fit into this run and are left out"))
     return tell(output, given, design, frames, catalogue.with_spans(schedule), "story")
+
+
+def wanted(asked: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
+    """The ids of the attacks that were asked for, each once; all that there are, when none was.
+
+    Raises ``UnknownAttack``.
+    """
+    known = tuple(known)
+    named = tuple(dict.fromkeys(name.upper() for name in asked)) or known
+    for name in named:
+        if name not in known:
+            raise UnknownAttack(f"no attack {name} can be run; there are {', '.join(known)}")
+    return named
 
 
 def attackable(given: Mapping[str, Any]) -> Design:

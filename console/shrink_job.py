@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from console.output import Output
 from evidence import experiment, fitting, shrinking
 from evidence.experiment import Experiment, LineWrong
 from evidence.shrinking import NoTest, NothingToShrink, Shrunk
-from evidence.workers import Summary, Worker
+from evidence.workers import Workers
 from faults.attack_files import AttackFileWrong
 from monitor.design import Design
 
@@ -65,30 +64,15 @@ def shrink(output: Output, given: Mapping[str, Any]) -> int:
 
 def _search(output: Output, one: Experiment, at_once: int) -> Shrunk:
     """As many workers as experiments are asked about at once. Raises ``Refused``."""
-    pool: list[Worker] = []
-    mine = threading.local()
-
-    def ask(line: str) -> Summary:
-        if not hasattr(mine, "worker"):
-            mine.worker = Worker()
-            pool.append(mine.worker)
-        answer: Summary = mine.worker.ask(line)
-        return answer
 
     def on_step(step: shrinking.Step) -> None:
         output.show(shrink_page.progress(step))
 
     try:
-        return shrinking.shrink(one, ask, on_step, at_once=at_once)
+        with Workers() as pool:
+            return shrinking.shrink(one, pool.ask, on_step, at_once=at_once)
     except NothingToShrink as why:
         raise Refused(str(why)) from None
-    except BaseException:
-        for worker in pool:
-            worker.abandon()
-        raise
-    finally:
-        for worker in pool:
-            worker.close()
 
 
 def _require_ours(path: Path) -> None:

@@ -6,7 +6,7 @@ from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
 from faults import attack_files, catalogue
 from faults.attack import Attack, Injection
 from monitor import schedule
-from monitor.design import WORLD, Design
+from monitor.design import WORLD, Design, DesignError
 from monitor.schedule import ClockRefused
 
 
@@ -22,6 +22,10 @@ def require_fit(one: Experiment, design: Design) -> None:
         schedule.plan(design, schedule.parse_clock(one.clock))
     except ClockRefused as error:
         raise LineWrong(str(error)) from None
+    try:
+        design.with_walls(one.restored)
+    except DesignError as error:
+        raise LineWrong(f"restored=: {error}") from None
     for each in one.injections:
         if each.attack_id not in attacks:
             raise LineWrong(f"the line names {_unknown(each.attack_id)}; there are {', '.join(attacks)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import msgspec
 from evidence import ablation, experiment, masking
 from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
-from evidence.workers import Summary, Worker
+from evidence.workers import Summary, Workers
 from faults import attack_files
 from faults.attack import Attack, Injection
 from monitor.design import Design
@@ -115,6 +114,12 @@ def targets_of(attack: Attack, design: Design) -> tuple[str, ...]:
     return tuple(name for name in attack.partitions if name in names) or ((first,) if first else ())
 
 
+def built_for(design: Design) -> dict[str, Attack]:
+    """The attacks that can be tried on this device, by id. Raises ``AttackFileWrong``."""
+    built = attack_files.built(design.folder)
+    return {name: attack for name, attack in built.items() if targets_of(attack, design)}
+
+
 def available_walls() -> frozenset[str]:
     """The walls that this host can raise, tried now."""
     return walls.ALL - passport.probe().unavailable
@@ -137,21 +142,14 @@ def search(
     done = {row.attack_id: row for row in _kept(keep, design, available) if row.attack_id in attack_ids}
     waiting = [attack_id for attack_id in attack_ids if attack_id not in done]
     attacks = attack_files.built(design.folder)
-    pool: list[Worker] = []
-    mine = threading.local()
 
     def one(attack_id: str) -> Row:
-        if not hasattr(mine, "worker"):
-            mine.worker = Worker()
-            pool.append(mine.worker)
+        attack = attacks[attack_id]
 
         def ask(without: frozenset[str]) -> Summary:
-            one = Injection(FRAME, attack_id, partition=target_of(attacks[attack_id], design) or "")
-            line = experiment.single(folder, one, without).line
-            answer: Summary = mine.worker.ask(line, EXPERIMENT_S_MAX)
-            return answer
+            one = Injection(FRAME, attack_id, partition=target_of(attack, design) or "")
+            return pool.ask(experiment.single(folder, one, without).line, EXPERIMENT_S_MAX)
 
-        attack = attacks[attack_id]
         return ablation.search(
             attack_id,
             ask,
@@ -163,23 +161,18 @@ def search(
             masked_by=masking.masked_by(attack_id, walls.ALL - available),
         )
 
-    try:
-        with ThreadPoolExecutor(workers) as threads:
-            futures = [threads.submit(one, attack_id) for attack_id in waiting]
-            try:
-                for future in as_completed(futures):
-                    row = future.result()
-                    done[row.attack_id] = row
-                    _keep(keep, design, available, row)
-                    on_row(row, len(done))
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                for worker in pool:
-                    worker.abandon()
-                raise
-    finally:
-        for worker in pool:
-            worker.close()
+    with Workers() as pool, ThreadPoolExecutor(workers) as threads:
+        futures = [threads.submit(one, attack_id) for attack_id in waiting]
+        try:
+            for future in as_completed(futures):
+                row = future.result()
+                done[row.attack_id] = row
+                _keep(keep, design, available, row)
+                on_row(row, len(done))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.abandon()
+            raise
     return Matrix(design, tuple(done[attack_id] for attack_id in sorted(done)), available)
 
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -243,3 +244,35 @@ class Worker:
             with contextlib.suppress(BrokenPipeError):
                 end.close()
         self._forget_words()
+
+
+class Workers:
+    """One worker for each thread that asks. A context manager: an error in its block ends them, whoever waits."""
+
+    def __init__(self) -> None:
+        self._all: list[Worker] = []
+        self._mine = threading.local()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abandon()
+        for worker in self._all:
+            worker.close()
+
+    def ask(self, line: str, timeout_s: float = ANSWER_S_MAX) -> Summary:
+        """Have one experiment performed by the worker of the thread that calls: see ``Worker.ask``."""
+        if not hasattr(self._mine, "worker"):
+            self._mine.worker = Worker()
+            self._all.append(self._mine.worker)
+        worker: Worker = self._mine.worker
+        return worker.ask(line, timeout_s)
+
+    def abandon(self) -> None:
+        """Kill them all from another thread: whoever waits for an answer gets none."""
+        for worker in self._all:
+            worker.abandon()

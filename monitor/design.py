@@ -202,8 +202,8 @@ class Design:
         wanted = frozenset(restored)
         unknown = sorted(wanted - frozenset(self.lacking))
         if unknown:
-            said = ", ".join(self.lacking) or "nothing"
-            raise DesignError(f"{self.name} does not lack {unknown[0]}; it lacks {said}: name one of these")
+            said = f"name one of {', '.join(self.lacking)}" if self.lacking else "it lacks none, so name none"
+            raise DesignError(f"{self.name} does not lack {unknown[0]}; {said}")
         partitions = []
         for partition in self.partitions:
             back = frozenset(wall for wall in partition.lacks if f"{partition.name}.{wall}" in wanted)

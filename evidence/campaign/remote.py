@@ -19,6 +19,7 @@ from evidence.campaign.strata import Campaign, Sampler
 from evidence.outcome import Outcome
 from evidence.workers import Worker
 from faults import attack_files
+from monitor.design import Design
 from monitor.loader import load_design
 from sandbox import walls
 
@@ -34,11 +35,14 @@ class Here(msgspec.Struct, frozen=True):
     available: tuple[str, ...]
 
 
+def this_host(design: Design) -> Here:
+    """What this very process finds."""
+    return Here(design.digest, matrix.code_digest(design.folder), tuple(sorted(matrix.available_walls())))
+
+
 def here(design_folder: str) -> bytes:
     """``Here`` as JSON. Raises ``DesignError`` and ``OSError``."""
-    design = load_design(Path(design_folder), walls.ALL)
-    facts = Here(design.digest, matrix.code_digest(design.folder), tuple(sorted(matrix.available_walls())))
-    return msgspec.json.encode(facts)
+    return msgspec.json.encode(this_host(load_design(Path(design_folder), walls.ALL)))
 
 
 @cache

@@ -56,6 +56,7 @@ def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack
         ("C06@3(shape=round)", 'shape takes one of "wrong type", "missing", "another", "all"'),
         ("C01@3(kind=1)", 'kind takes one of "message", "frame"'),
         ("clock=9000x C06@3", "use at most 199x"),
+        ("restored=transfer.netns C06@3", "does not lack transfer.netns; it lacks none, so name none"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(words: str, says: str) -> None:
