@@ -202,7 +202,7 @@ class Design:
         wanted = frozenset(restored)
         unknown = sorted(wanted - frozenset(self.lacking))
         if unknown:
-            said = f"name one of {', '.join(self.lacking)}" if self.lacking else "it lacks none, so name none"
+            said = f"it lacks {', '.join(self.lacking)}" if self.lacking else "it lacks none, so name none"
             raise DesignError(f"{self.name} does not lack {unknown[0]}; {said}")
         partitions = []
         for partition in self.partitions:
