@@ -109,7 +109,7 @@ class Measurement(Shape, frozen=True):
 
 
 class Layer(Shape, frozen=True):
-    """What one layer says of the next: its public key (Ed25519), and what it measured. Signed by the layer that says it.
+    """What one layer says of the next: its public key (Ed25519), and what it measured. Signed by that layer.
 
     After DICE (TCG, Layering Architecture 1.0): the key follows from the secret of the layer that signs and from the
     measurement, so that a changed stage changes its own key and every one after it.
