@@ -268,7 +268,7 @@ class _Session:
     def _connect(self, path: str) -> zmq.Socket[bytes]:
         channel: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         channel.linger = 0
-        channel.rcvtimeo = _POLL_MS
+        channel.rcvtimeo = channel.sndtimeo = _POLL_MS
         channel.setsockopt(zmq.RECONNECT_IVL, -1)
         channel.connect(f"ipc://{path}")
         return channel
@@ -332,11 +332,22 @@ class _Session:
         hello = ports.hello
         for port, payload in outgoing:
             head = wire.Header(hello.partition, port, hello.epoch, opened.frame, sequence)
-            self._socket.send(wire.pack(head, payload))
+            self._send(wire.pack(head, payload))
             sequence += 1
         self._record.frames_done = opened.frame + 1
         self._on_frame(opened.frame, self._world)
         return sequence
+
+    def _send(self, message: bytes) -> None:
+        """To the gate. When it is gone, and the monitor with it, nobody takes the message any more."""
+        assert self._socket is not None
+        while not self._is_over:
+            try:
+                self._socket.send(message)
+            except zmq.Again:
+                self.drain_notes()
+            else:
+                return
 
     def _finish(self) -> None:
         """If the device went away before its time, the hardware goes on alone."""

@@ -28,6 +28,7 @@ from tests.support.devices import (
     wait_until,
 )
 from world.bench import Bench, BenchError, Plan
+from world.making import load_world
 
 pytestmark = pytest.mark.walls
 Run = Callable[..., Outcome]
@@ -114,6 +115,48 @@ def test_when_the_monitor_is_killed_all_die_and_the_world_goes_on_alone(tmp_path
     assert frames == list(range(len(frames)))
     assert len(frames) >= 5
     assert not found.is_complete
+
+
+def has_ended(pid: int) -> bool:
+    """Gone, or a zombie that nobody has reaped yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_a_monitor_killed_while_the_world_lives_through_a_frame_leaves_the_world_waiting_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the world's gate was gone, its answer waited for a reader for ever, in one of nine such deaths."""
+    design = Toy().write(tmp_path / "toy")
+    make = load_world
+    with nothing_left(), standby() as (folder, bench):
+
+        def made(*given: Any) -> Any:
+            found = make(*given)
+            live = found.frame
+
+            def frame(window: Any) -> None:
+                live(window)
+                if window.frame == 5:
+                    gates = [
+                        pid for pid, name in descendants(bench.monitor.pid).items() if name == "gate-world"
+                    ]
+                    os.kill(bench.monitor.pid, signal.SIGKILL)
+                    assert wait_until(lambda: has_ended(gates[0]), 5.0)
+                    time.sleep(0.2)  # until libzmq has noticed, too
+
+            found.frame = frame
+            return found
+
+        monkeypatch.setattr("world.bench.load_world", made)
+        before = time.monotonic()
+        record = bench.run(Plan(design, 50), folder)
+        run(Toy(), tmp_path / "next", 2)  # the next power-on removes the control groups
+    assert record.exit_status == -signal.SIGKILL
+    assert record.frames_done + record.world.orphaned_frames == 50
+    assert time.monotonic() - before < 30.0
 
 
 @pytest.mark.slow
