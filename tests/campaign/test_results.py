@@ -55,6 +55,22 @@ def test_a_control_that_the_host_stops_is_masked_and_names_the_setting(
     assert answers("HELD", "HELD", effect=False)[:2] == ["MASKED-BY-HOST", "kernel.io_uring_disabled is 2"]
 
 
+def test_a_control_whose_effect_was_missed_twice_is_run_a_third_time_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results, "masked_by", lambda *_: "")
+    for seen_at, outcome in ((4, "HELD"), (5, "VACUOUS")):
+        asked: list[str] = []
+
+        def seldom(line: str, asked: list[str] = asked, seen_at: int = seen_at) -> Summary:
+            asked.append(line)
+            is_seen = len(asked) == seen_at
+            return Summary(line, "BREACH" if is_seen else "HELD", (Told("K09", is_seen, "."),), ("because",))
+
+        assert results.performed(SOME.trial(1), seldom).outcome == outcome
+        assert len(asked) == 4
+
+
 @pytest.mark.parametrize("outcome", ["BREACH", "NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])
 def test_what_did_not_hold_keeps_its_name_and_needs_no_control(outcome: str) -> None:
     assert answers(outcome, "BREACH", effect=True) == [outcome, "because", "1"]
