@@ -1,0 +1,83 @@
+"""Builds the images of a release from the sources: the same sources give the same bytes.
+
+A stage is a zip archive of compiled modules, stored, in order, all of one time. Code is marshalled in version 2, which
+keeps no count of references, so that it does not matter what else the building process has in memory. The names in it
+are relative to Bulkhead's folder. All other images hold sources as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import marshal
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from boot import image
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: The rooms in each stage's image, or single modules of them.
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "bootloader": (
+        "boot",
+        "ipc_schemas/__init__",
+        "ipc_schemas/codec",
+        "ipc_schemas/release",
+        "ipc_schemas/element",
+    ),
+    "monitor": ("boot", "ipc_schemas", "sandbox", "monitor"),
+}
+_MADE = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o644 << 16
+
+
+def stage(name: str, program: str, more: Mapping[str, bytes] | None = None) -> bytes:
+    """The image of a stage, which runs ``program``'s ``main``. ``more`` are files that it reads, by name."""
+    files = {"__main__.pyc": compiled("__main__.py", f"from {program} import main\n\nmain()\n".encode())}
+    for source in _sources(STAGES[name]):
+        relative = source.relative_to(ROOT)
+        files[relative.with_suffix(".pyc").as_posix()] = compiled(relative.as_posix(), source.read_bytes())
+    return archive({**files, **(more or {})})
+
+
+def _sources(rooms: Iterable[str]) -> list[Path]:
+    found = []
+    for room in rooms:
+        path = ROOT / room
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+@cache
+def compiled(name: str, source: bytes) -> bytes:
+    """What Python caches of a source file (PEP 552, by hash, unchecked), with ``name`` as where it came from."""
+    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+    head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+    return head + marshal.dumps(code, 2)
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A zip archive of these files that depends on nothing else."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as whole:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _MADE)
+            entry.external_attr, entry.create_system = _MODE, 3
+            whole.writestr(entry, files[name])
+    return out.getvalue()
+
+
+def bill_of_materials(files: Mapping[str, bytes]) -> bytes:
+    """The SHA-256 over names and digests of what went into an image, in order."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    return total.digest()
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """The image of these files. Raises ``boot.refusal.Refused``."""
+    return image.pack(dict(files))
