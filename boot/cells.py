@@ -17,7 +17,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from pathlib import Path
 
 from boot.refusal import Refused
 from ipc_schemas import codec
@@ -40,7 +39,7 @@ class Disk:
     place of these to cut the power between them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         try:
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

@@ -12,7 +12,6 @@ import resource
 import select
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from boot import cells
 from boot.chip import Chip
@@ -23,9 +22,9 @@ _NAME = "bh-element"
 _NONCE_BYTES = 32
 
 
-def make_blank(folder: Path) -> None:
+def make_blank(folder: str | os.PathLike[str]) -> None:
     """Make a new element in ``folder``, which is made if it is not there. Raises ``Refused`` if one is, or was."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     disk = cells.Disk(folder)
     try:
         cells.make_blank(disk)
@@ -38,17 +37,18 @@ def main(fd: int, folder: str) -> None:
 
     An element whose cells are not whole lives, and answers every request with the reason.
     """
-    Path("/proc/self/comm").write_text(_NAME)
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(_NAME)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the device secret is in this memory
     with socket.socket(fileno=fd) as link:
         try:
-            chip = Chip(cells.Cells(cells.Disk(Path(folder))), os.urandom(_NONCE_BYTES))
+            chip = Chip(cells.Cells(cells.Disk(folder)), os.urandom(_NONCE_BYTES))
         except Refused as refusal:
             _serve(link, _always(refusal))
         except OSError as error:
             _serve(link, _always(_broken(error)))
         else:
-            _serve(link, chip.answer)
+            _serve(link, chip.answer, then=chip.prepare)
 
 
 def _always(refusal: Refused) -> Callable[[bytes], bytes]:
@@ -63,8 +63,13 @@ def _broken(error: OSError) -> Refused:
     )
 
 
-def _serve(link: socket.socket, answer: Callable[[bytes], bytes]) -> None:
-    """One answer to each request, until the other end is closed or a change has failed half-way."""
+def _serve(
+    link: socket.socket, answer: Callable[[bytes], bytes], then: Callable[[], None] = lambda: None
+) -> None:
+    """One answer to each request, until the other end is closed or a change has failed half-way.
+
+    ``then`` is done after each answer: ROM reads the facts, and has other things to do for a while.
+    """
     with contextlib.suppress(ConnectionError):
         while True:
             request = link.recv(element.MESSAGE_BYTES_MAX + 1)
@@ -72,6 +77,7 @@ def _serve(link: socket.socket, answer: Callable[[bytes], bytes]) -> None:
                 return
             try:
                 link.send(answer(request))
+                then()
             except ConnectionError:
                 return
             except OSError as error:  # what lies on the disk is unknown now: only a new start may read it
