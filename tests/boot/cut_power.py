@@ -1,11 +1,11 @@
 """Cuts an element's power, by SIGKILL, before each step of a life, and says what the next start finds.
 
-``python cut_power.py FOLDER LOSSY`` prints one JSON line for each cut: the step, the change that it interrupted, and
+``python cut_power.py FOLDER LOSSES`` prints one JSON line for each cut: the step, the change that it interrupted, and
 whether the state found is the ``old`` one, the ``new`` one, or what else.
 
-With LOSSY 1 the disk also forgets, at the cut, what was not synchronised: contents are cut to half, and new names are
-taken back. A killed process alone would not show that a synchronisation is missing, because its writes live on in
-the kernel.
+At the cut the disk also loses what was not synchronised, of the kinds in LOSSES: ``contents`` are cut to half, new
+``names`` are taken back; ``-`` loses nothing. A killed process alone would not show that a synchronisation is missing,
+because its writes live on in the kernel. Names may reach a disk before contents, so the two are also lost apart.
 """
 
 from __future__ import annotations
@@ -48,26 +48,27 @@ IS_ASKED = (element.DeriveLayer, element.MeasureNext)
 class FailingDisk(Disk):
     """Runs out of power before step ``steps_left``; a write counts twice, once for its first half."""
 
-    def __init__(self, folder: Path, steps_left: int, *, is_lossy: bool) -> None:
+    def __init__(self, folder: Path, steps_left: int, *, losses: str) -> None:
         super().__init__(folder)
         self._path = folder
         self._steps_left = steps_left
-        self._is_lossy = is_lossy
-        self._dirty: dict[int, str] = {}
+        self._losses = losses
+        self._dirty: list[int] = []
         self._undo: list[Callable[[], None]] = []
 
     def _step(self) -> None:
         if self._steps_left == 0:
-            if self._is_lossy:
-                self._forget()
+            self._forget()
             os.kill(os.getpid(), signal.SIGKILL)
         self._steps_left -= 1
 
     def _forget(self) -> None:
-        for file in self._dirty:
-            os.ftruncate(file, os.fstat(file).st_size // 2)
-        for undo in reversed(self._undo):
-            undo()
+        if "contents" in self._losses:
+            for file in self._dirty:
+                os.ftruncate(file, os.fstat(file).st_size // 2)
+        if "names" in self._losses:
+            for undo in reversed(self._undo):
+                undo()
 
     def create(self, name: str) -> int:
         self._step()
@@ -79,7 +80,7 @@ class FailingDisk(Disk):
 
     def write(self, file: int, data: bytes) -> None:
         self._step()
-        self._dirty[os.dup(file)] = ""
+        self._dirty.append(os.dup(file))
         super().write(file, data[: len(data) // 2])
         self._step()
         super().write(file, data[len(data) // 2 :])
@@ -88,7 +89,7 @@ class FailingDisk(Disk):
         self._step()
         super().sync(file)
         for dirty in [d for d in self._dirty if os.path.sameopenfile(d, file)]:
-            del self._dirty[dirty]
+            self._dirty.remove(dirty)
             os.close(dirty)
 
     def rename(self, old: str, new: str) -> None:
@@ -134,9 +135,9 @@ class Notes:
         os.write(self._file, json.dumps([kind, name, codec.encode(state).hex()]).encode() + b"\n")
 
 
-def live(folder: Path, steps: int, notes: Notes, *, is_lossy: bool) -> None:
+def live(folder: Path, steps: int, notes: Notes, *, losses: str) -> None:
     """A whole life, in this process, up to the cut."""
-    held = Cells(FailingDisk(folder, steps, is_lossy=is_lossy))
+    held = Cells(FailingDisk(folder, steps, losses=losses))
     chip = Chip(held, bytes(32))
     name = ""
     replace = held.replace
@@ -216,13 +217,13 @@ def judge(said: bytes, found: str) -> tuple[str, str]:
     return name, "new" if found == new else found
 
 
-def main(folder: Path, *, is_lossy: bool) -> None:
+def main(folder: Path, *, losses: str) -> None:
     """Cut before step 0, 1, 2 and so on, until a life goes through."""
     for step in range(10_000):
         shutil.rmtree(folder, ignore_errors=True)
         make_blank(folder)
         said, status = in_a_child(
-            lambda writer, step=step: live(folder, step, Notes(writer), is_lossy=is_lossy)  # type: ignore[misc]
+            lambda writer, step=step: live(folder, step, Notes(writer), losses=losses)  # type: ignore[misc]
         )
         was_cut = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         name, found = judge(said, found_by_next_start(folder))
@@ -232,4 +233,4 @@ def main(folder: Path, *, is_lossy: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), is_lossy=sys.argv[2] == "1")
+    main(Path(sys.argv[1]), losses=sys.argv[2])

@@ -424,7 +424,9 @@ def test_what_is_no_command_is_denied_and_the_element_lives(shared: Path) -> Non
         for request in hostile:
             link.send(request)
             assert codec.Codec(element.Denied).decode(link.recv(70_000)).sentence
-        assert Element(link).refusals().count == len(hostile)
+        refusals = Element(link).refusals()
+        assert refusals.count == len(hostile)
+        assert f"the request has more than {element.MESSAGE_BYTES_MAX} bytes" in refusals.first
 
 
 def test_random_bytes_and_cut_commands_are_denied_and_the_element_lives(shared: Path) -> None:
