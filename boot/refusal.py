@@ -20,7 +20,7 @@ class Refused(Exception):
         self.signer = signer
 
 
-#: Each rule, and what it keeps out. All but ``form`` can be left out for an experiment, as walls.
+#: Each rule, and what it keeps out. All but ``ALWAYS`` can be left out for an experiment, as walls.
 RULES = {
     "form": "what lies in flash has to be whole, canonical and within its bounds before anything of it is believed",
     "signature": "each signature of a manifest or a release is good, and there is one",
@@ -33,4 +33,9 @@ RULES = {
     "floor": "no image is older than the floor in the secure element",
     "swap": "what runs is what was verified: a sealed memory file, whatever becomes of the flash",
     "platform": "interpreter and packages have the digests in the manifest",
+    "element": "the secure element does nothing unknown, out of turn or backwards, and nothing out of broken cells",
+    "layer": "each layer's key is signed by the layer before it, the first one's by the device's identity",
+    "seal": "what was sealed opens only under the secret it was sealed under, for the same purpose, unchanged",
 }
+#: Rules that no experiment leaves out: without them there is nothing that could be told.
+ALWAYS = frozenset({"form", "element", "layer", "seal"})
