@@ -130,3 +130,24 @@ class Refusal(Shape, frozen=True):
     rule: Name
     sentence: Sentence
     remedy: Sentence
+
+
+class Handover(Shape, frozen=True):
+    """What a stage is started with, in a sealed memory file: by the power supply (ROM), or by the stage before it.
+
+    ``flash`` is the folder of the slots and of the trust; ``packages`` the folder of installed packages. ``element`` and
+    ``control`` are descriptors: the socket to the secure element, and the one to whoever switched the device on.
+    ``command`` is what the monitor is to be. ``without`` are the walls that an experiment leaves out. The rest is filled
+    in on the way: the slot, the measured log, the layers, and the secret of the stage that is started.
+    """
+
+    flash: Annotated[str, Meta(max_length=4_096)]
+    packages: Annotated[str, Meta(max_length=4_096)]
+    element: Annotated[int, Meta(ge=3, le=1_023)]
+    control: Annotated[int, Meta(ge=3, le=1_023)]
+    command: Name
+    without: Annotated[tuple[Name, ...], Meta(max_length=128)] = ()
+    slot: Annotated[str, Meta(max_length=1)] = ""
+    log: Annotated[tuple[Measurement, ...], Meta(max_length=512)] = ()
+    layers: Annotated[tuple[Layer, ...], Meta(max_length=8)] = ()
+    secret: Annotated[bytes, Meta(max_length=32)] = b""

@@ -1,0 +1,54 @@
+"""The bootloader: verifies the monitor of the same release, measures it, and becomes it.
+
+What it refuses ends this boot: the attempt is spent, and the power supply starts the device again, from ROM.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import msgspec
+
+from boot import admission, layers, measured, stage
+from boot.refusal import Refused
+from ipc_schemas.release import Handover
+
+STAGE = "bootloader"
+#: Exit status that asks the power supply for another start.
+EXIT_RESET = 75
+
+
+def main() -> NoReturn:
+    """Never returns: it becomes the monitor, or ends."""
+    handover = stage.handed_over()
+    try:
+        _boot(handover)
+    except Refused as refused:
+        said = stage.refusal_of(STAGE, refused)
+        stage.tell(handover, "boot_refused", f"slot {handover.slot}: {refused}", msgspec.to_builtins(said))
+        sys.exit(EXIT_RESET)
+
+
+def _boot(handover: Handover) -> NoReturn:
+    """Start the monitor of this slot. Raises ``Refused``."""
+    chip = stage.element_of(handover)
+    rules = stage.rules_for(handover, chip.facts())
+    shelf = stage.slot_of(handover)
+    found, _ = admission.admit_release(shelf, rules)
+    monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
+    log = measured.replay(handover.log).appended(
+        STAGE,
+        "image",
+        "monitor",
+        monitor.manifest.version,
+        monitor.file.sha256,
+        ", ".join(monitor.signers),
+    )
+    measurement = measured.layer_measurement(monitor.file.sha256, ())
+    chip.measure_next(measurement)
+    secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
+    handover = msgspec.structs.replace(
+        handover, log=log.lines, layers=(*handover.layers, layer), secret=secret
+    )
+    stage.start("monitor", monitor.file, handover, shelf / "monitor.img")

@@ -1,0 +1,78 @@
+"""ROM: chooses a slot, verifies its release and bootloader, measures the bootloader, and becomes it.
+
+It is the device's first program and cannot change. What it refuses is told, the other slot is tried under the same
+rules, and with neither the device stays in its safe state: exit status 3, and the pump's own watchdog does the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import NoReturn
+
+import msgspec
+
+from boot import admission, measured, stage
+from boot.refusal import Refused
+from ipc_schemas import codec, element
+from ipc_schemas.release import Handover
+
+STAGE = "rom"
+
+
+def main() -> NoReturn:
+    """Never returns: it becomes the bootloader, or ends."""
+    handover = stage.handed_over()
+    try:
+        chip = stage.element_of(handover)
+        facts = chip.facts()
+        slots = _slots(facts)
+    except Refused as refused:
+        _end(handover, refused)
+    for slot in slots:
+        try:
+            _boot(msgspec.structs.replace(handover, slot=slot))
+        except Refused as refused:
+            said = stage.refusal_of(STAGE, refused)
+            stage.tell(handover, "boot_refused", f"slot {slot}: {refused}", msgspec.to_builtins(said))
+    _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
+
+
+def _slots(facts: element.Facts) -> list[str]:
+    """Those with attempts left, the active one first. Raises ``Refused`` when there is none."""
+    left = dict(zip(("a", "b"), facts.attempts, strict=True))
+    order = sorted(left, key=lambda slot: slot != facts.slot_active)
+    found = [slot for slot in order if left[slot]]
+    if not found:
+        raise Refused("element", "neither slot has an attempt left", "have the device unlocked and repaired")
+    return found
+
+
+def _boot(handover: Handover) -> NoReturn:
+    """Start the bootloader of this slot. Raises ``Refused``."""
+    chip = stage.element_of(handover)
+    rules = stage.rules_for(handover, chip.facts())
+    shelf = stage.slot_of(handover)
+    found, signers = admission.admit_release(shelf, rules)
+    bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)
+    chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
+    digest = hashlib.sha256(codec.encode(found)).digest()
+    log = measured.Log().appended(STAGE, "release", found.device, found.version, digest, ", ".join(signers))
+    log = log.appended(
+        STAGE,
+        "image",
+        "bootloader",
+        bootloader.manifest.version,
+        bootloader.file.sha256,
+        ", ".join(bootloader.signers),
+    )
+    measurement = measured.layer_measurement(bootloader.file.sha256, ())
+    secret, layer = chip.derive_layer("bootloader", measurement)
+    handover = msgspec.structs.replace(handover, log=log.lines, layers=(layer,), secret=secret)
+    stage.start("bootloader", bootloader.file, handover, shelf / "bootloader.img")
+
+
+def _end(handover: Handover, refused: Refused) -> NoReturn:
+    said = stage.refusal_of(STAGE, refused)
+    stage.tell(handover, "safe_state", str(refused), msgspec.to_builtins(said))
+    sys.exit(stage.EXIT_SAFE_STATE)

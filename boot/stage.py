@@ -1,0 +1,115 @@
+"""How one stage starts the next: with the sealed bytes that it verified, one sealed handover, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from boot import image
+from boot.admission import Rules
+from boot.authority import Trust
+from boot.element import Element
+from boot.image import Sealed
+from boot.refusal import ALWAYS, RULES, Refused
+from ipc_schemas import codec, element, release
+from ipc_schemas.release import Handover
+
+#: Of the whole device: no environment of whoever switched it on gets in.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
+#: No site, no path of the working directory, no user's packages, no byte code written.
+FLAGS = ("-P", "-s", "-S", "-B")
+#: Exit status of a device that does not start.
+EXIT_SAFE_STATE = 3
+TRUST_FOLDER, ROOT_FILE = "trust", "root.der"
+_HANDOVER_BYTES_MAX = 4 << 20
+_HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
+
+
+def handed_over() -> Handover:
+    """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover."""
+    descriptor = int(sys.argv[2])
+    try:
+        if not image.is_sealed(descriptor):
+            raise Refused("swap", "the handover is not sealed", "start the device by its own power supply")
+        return _HANDOVERS.decode(os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
+    finally:
+        os.close(descriptor)
+
+
+def element_of(handover: Handover) -> Element:
+    """This stage's own way to the secure element. The descriptor stays open, to be inherited."""
+    return Element(socket.socket(fileno=os.dup(handover.element)))
+
+
+def rules_for(handover: Handover, facts: element.Facts) -> Rules:
+    """By what this device judges images: fuses and floors of its element, root and lists in its flash.
+
+    The time is the host's, but never before the element's floor. Raises ``Refused`` (``form``).
+    """
+    folder = Path(handover.flash) / TRUST_FOLDER
+    lists = sorted(folder.glob("*.crl"))[:16]
+    trust = Trust(
+        facts.root_key_sha256,
+        _read(folder / ROOT_FILE, release_bytes_max=8_192),
+        tuple(_read(path, release_bytes_max=64 << 10) for path in lists),
+    )
+    now = max(datetime.now(UTC), datetime.fromtimestamp(facts.time_floor_s, UTC))
+    return Rules(
+        trust,
+        facts.hardware_id.decode("ascii", "replace"),
+        now,
+        {floor.image: floor.counter for floor in facts.floors},
+        frozenset(handover.without) & (RULES.keys() - ALWAYS),
+    )
+
+
+def _read(path: Path, release_bytes_max: int) -> bytes:
+    file = image.taken(path, release_bytes_max)
+    try:
+        return file.content()
+    finally:
+        file.close()
+
+
+def slot_of(handover: Handover) -> Path:
+    """The folder of the slot from which this boot goes on."""
+    return Path(handover.flash) / f"slot_{handover.slot}"
+
+
+def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
+    """Become the next stage. ``path`` is where the image came from.
+
+    Without the wall ``swap`` that file is started as it is now, whatever was verified before.
+    """
+    paper = image.sealed(codec.encode(handover))
+    program = f"/proc/self/fd/{file.descriptor}" if "swap" not in handover.without else str(path)
+    for descriptor in (file.descriptor, paper.descriptor, handover.element, handover.control):
+        os.set_inheritable(descriptor, True)
+    # The interpreter finds its library by the name that it is started under.
+    arguments = [sys.executable, *FLAGS, program, handover.packages, str(paper.descriptor)]
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(f"bh-{name}")
+    os.execve(sys.executable, arguments, ENVIRONMENT)
+
+
+def tell(handover: Handover, kind: str, text: str, facts: dict[str, str]) -> None:
+    """A note to whoever switched the device on, as the monitor sends them. Nobody there is nobody told."""
+    from ipc_schemas import links
+
+    note = links.Note(0, kind, "", text[:4_000], dict(facts))
+    try:
+        with socket.socket(fileno=os.dup(handover.control)) as control:
+            control.send(codec.encode(note), socket.MSG_DONTWAIT)
+    except OSError:
+        return
+
+
+def refusal_of(stage: str, refused: Refused) -> release.Refusal:
+    """The same as a value, to be shown and kept."""
+    return release.Refusal(
+        stage, refused.image, refused.signer[:200], refused.rule, refused.sentence[:1_000], refused.remedy[:1_000]
+    )
