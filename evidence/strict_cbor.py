@@ -51,10 +51,8 @@ class _Reader:
             case 3:
                 return self._text(number)
             case 4:
-                self._require_room(number)
                 return tuple(self.value(depth + 1) for _ in range(number))
             case 5:
-                self._require_room(number)
                 return self._map(number, depth + 1)
         raise self.refusal("a tag, a float or a simple value, of which our tokens have none")
 
@@ -75,10 +73,6 @@ class _Reader:
             raise self.refusal("the bytes end too early")
         self.at += size
         return self._data[self.at - size : self.at]
-
-    def _require_room(self, count: int) -> None:
-        if count > ITEMS_MAX:
-            raise self.refusal(f"{count} values, more than {ITEMS_MAX}")
 
     def _text(self, size: int) -> str:
         try:

@@ -285,6 +285,12 @@ def test_an_older_release_that_nobody_published_is_contraindicated() -> None:
     assert named(found) == ("bootloader", "image", "monitor")
 
 
+def test_in_another_release_the_image_that_differs_is_named_and_not_the_release() -> None:
+    other = published("1.2.1", transfer="the transfer of 1.2.1")
+    found = BENCH.appraised(BENCH.boot(other), other, VERIFIER)
+    assert named(found) == ("monitor", "image", "transfer")
+
+
 def test_a_release_signed_anew_over_the_same_images_is_named_itself() -> None:
     found = BENCH.appraised(BENCH.boot(published("1.2.1")), published("1.2.1"), VERIFIER)
     assert named(found) == ("rom", "release", "insulin_pump")
@@ -413,7 +419,7 @@ def test_only_a_device_in_use_and_closed_is_affirmed(claim: dict[str, Any], verd
 def resigned(**claims: Any) -> bytes:
     """A token with other claims, signed by the right key."""
     content = attestation.claims(NONCE, BOOTED.log, BOOTED.layers, BENCH.about(RELEASE), NOW_S)
-    content.update({getattr(attestation, name.upper()): value for name, value in claims.items()})
+    content.update({getattr(attestation, name.upper(), 0): value for name, value in claims.items()})
     payload = cbor2.dumps({k: v for k, v in content.items() if v is not ...}, canonical=True)
     header = cbor2.dumps(attestation.HEADER, canonical=True)
     signature = BOOTED.key.sign(attestation.signed_bytes(header, payload))
@@ -486,7 +492,7 @@ HOSTILE_CLAIMS: dict[str, dict[str, Any]] = {
     "layers that are deep": {"layers": b"\x91" * 100_000},
     "layers in another encoding": {"layers": b"\xdc\x00\x02" + codec.encode(list(BOOTED.layers))[1:]},
     "a key that is no point": {"layers": codec.encode([Layer("a", EVIL, b"\xff" * 32)] * 2)},
-    "lines in another format": {"measurements": [[65_001, b""]]},
+    "lines in another format": {"measurements": [[65_001, codec.encode(list(BOOTED.log.lines))]]},
     "two logs": {"measurements": [[65_000, codec.encode([])]] * 2},
     "no log": {"measurements": []},
     "a log too long": {"measurements": [[65_000, codec.encode([BOOTED.log.lines[0]] * 513)]]},
@@ -495,6 +501,7 @@ HOSTILE_CLAIMS: dict[str, dict[str, Any]] = {
     "another profile": {"eat_profile": "urn:example:other"},
     "another manufacturer": {"oemid": bytes(16)},
     "a claim too few": {"lifecycle": ...},
+    "a claim too many": {"unknown": 0},
     "two nonces": {"nonce": [NONCE, NONCE]},
     "a nonce too long": {"nonce": bytes(65)},
 }
@@ -505,6 +512,12 @@ def test_hostile_claims_under_a_good_signature_are_a_sentence(claims: dict[str, 
     found = anew(resigned(**claims))
     assert found.verdict is Verdict.CONTRAINDICATED
     assert found.sentence
+
+
+def test_bounds_are_said_before_anything_is_believed() -> None:
+    many = resigned(measurements=[[65_000, codec.encode([BOOTED.log.lines[0]] * 513)]])
+    assert "a log of 513 lines, more than 512" in anew(many).sentence
+    assert "bytes, more than 524288" in anew(SIGNED + bytes(attestation.TOKEN_BYTES_MAX)).sentence
 
 
 def test_a_header_that_says_anything_else_is_refused() -> None:

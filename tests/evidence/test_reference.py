@@ -77,6 +77,14 @@ def test_two_manifests_may_share_a_part_of_the_platform_and_not_contradict_each_
         reference.of_release(released(RELEASE, manifests), manifests)
 
 
+def test_a_manifest_under_another_name_than_the_release_gives_it_is_not_taken() -> None:
+    of = codec.Codec(Release).decode(RELEASE.payload)
+    renamed = (*of.parts[:-1], msgspec.structs.replace(of.parts[-1], image="other"))
+    payload = codec.encode(msgspec.structs.replace(of, parts=renamed))
+    with pytest.raises(reference.ReferenceFlawed, match="the manifest of other is not there"):
+        reference.of_release(payload, RELEASE.manifests)
+
+
 def test_a_release_without_one_image_for_each_layer_has_no_reference() -> None:
     for manifests in (RELEASE.manifests[1:], changed_manifest(RELEASE, 2, role="monitor")):
         with pytest.raises(reference.ReferenceFlawed, match="one image each"):

@@ -52,6 +52,18 @@ def test_a_value_has_one_encoding(encoded: bytes) -> None:
         strict_cbor.read(encoded)
 
 
+def test_depth_is_bounded_also_where_few_values_are() -> None:
+    strict_cbor.read(b"\x81" * strict_cbor.DEPTH_MAX + b"\x00")
+    with pytest.raises(strict_cbor.Unreadable, match="levels"):
+        strict_cbor.read(b"\x81" * (strict_cbor.DEPTH_MAX + 1) + b"\x00")
+
+
+@pytest.mark.parametrize("head", [b"\x1c", b"\x1d", b"\x1e", b"\x1f", b"\x5f", b"\x9f", b"\xbf"])
+def test_a_length_that_is_not_stated_is_refused(head: bytes) -> None:
+    with pytest.raises(strict_cbor.Unreadable, match="not stated"):
+        strict_cbor.read(head + b"\xff" * 128)
+
+
 def test_values_are_counted_before_they_are_believed() -> None:
     for encoded in (b"\x98\x81" + bytes(129), b"\x84" + (b"\x98\x20" + bytes(32)) * 4):
         with pytest.raises(strict_cbor.Unreadable, match="values"):
