@@ -111,5 +111,10 @@ def tell(handover: Handover, kind: str, text: str, facts: dict[str, str]) -> Non
 def refusal_of(stage: str, refused: Refused) -> release.Refusal:
     """The same as a value, to be shown and kept."""
     return release.Refusal(
-        stage, refused.image, refused.signer[:200], refused.rule, refused.sentence[:1_000], refused.remedy[:1_000]
+        stage,
+        refused.image,
+        refused.signer[:200],
+        refused.rule,
+        refused.sentence[:1_000],
+        refused.remedy[:1_000],
     )

@@ -135,10 +135,10 @@ class Refusal(Shape, frozen=True):
 class Handover(Shape, frozen=True):
     """What a stage is started with, in a sealed memory file: by the power supply (ROM), or by the stage before it.
 
-    ``flash`` is the folder of the slots and of the trust; ``packages`` the folder of installed packages. ``element`` and
+    ``flash`` is the folder of slots and trust; ``packages`` the folder of installed packages. ``element`` and
     ``control`` are descriptors: the socket to the secure element, and the one to whoever switched the device on.
-    ``command`` is what the monitor is to be. ``without`` are the walls that an experiment leaves out. The rest is filled
-    in on the way: the slot, the measured log, the layers, and the secret of the stage that is started.
+    ``command`` is what the monitor is to be. ``without`` are the walls that an experiment leaves out. The rest is
+    filled in on the way: the slot, the measured log, the layers, and the secret of the stage that is started.
     """
 
     flash: Annotated[str, Meta(max_length=4_096)]

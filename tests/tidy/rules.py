@@ -26,6 +26,7 @@ NO_ADDRESS = re.compile(r"^(requirements\.lock|Makefile|pyproject\.toml|\.ci/.*)
 THIRD_PARTY: dict[str, frozenset[str]] = {
     "ipc_schemas": frozenset({"msgspec"}),
     "boot": frozenset({"msgspec", "cryptography"}),
+    "boot/attestation.py": frozenset({"cbor2"}),
     "sandbox": frozenset({"msgspec", "pyseccomp"}),
     "sandbox/stub.py": frozenset({"zmq"}),
     "monitor": frozenset({"msgspec"}),
