@@ -26,6 +26,7 @@ NO_ADDRESS = re.compile(r"^(requirements\.lock|Makefile|pyproject\.toml|\.ci/.*)
 THIRD_PARTY: dict[str, frozenset[str]] = {
     "ipc_schemas": frozenset({"msgspec"}),
     "boot": frozenset({"msgspec", "cryptography"}),
+    "boot/authority.py": frozenset({"OpenSSL"}),
     "sandbox": frozenset({"msgspec", "pyseccomp"}),
     "sandbox/stub.py": frozenset({"zmq"}),
     "monitor": frozenset({"msgspec"}),
@@ -40,6 +41,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "examples/thermostat/tests": frozenset({"hypothesis", "pytest"}),
     "world": frozenset({"msgspec", "cryptography"}),
     "world/bench.py": frozenset({"zmq"}),
+    "world/factory/keys.py": frozenset({"pkcs11"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography", "multiprocessing_logging"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
     "evidence/campaign": frozenset({"scipy", "pyarrow", "dask", "distributed"}),
