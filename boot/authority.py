@@ -282,7 +282,7 @@ def _wrong_in_profile(certificate: _Certificate, is_authority: bool, is_root: bo
     if is_authority and not is_p256:
         return "an authority's key is on P-256, and this is another"
     if constraints is None or not constraints.critical or constraints.value.ca is not is_authority:
-        return "it is no authority" if is_authority else "an authority may not sign images itself"
+        return f"it does not say that it is {'an' if is_authority else 'no'} authority"
     if usage is None or usage.value.key_cert_sign is not is_authority:
         return "its key usage does not fit its place in the chain"
     if not is_authority and (not usage.value.digital_signature or usage.value.crl_sign):

@@ -73,7 +73,7 @@ def impostor_of(real: Authority) -> Authority:
     return Authority(
         certificates.issue(
             None, real.certificate.subject, h.key("impostor").public_key(), h.YEARS, h.code_extensions(),
-            signing_key=h.key("impostor"),
+            own_key=h.key("impostor"),
         ),
         h.key("impostor"),
     )  # fmt: skip
@@ -147,7 +147,7 @@ def odd_root(extensions: certificates.Extensions) -> Case:
     own = h.key("odd root")
     subject = name_of(h.MAKER, common="Odd Root")
     odd = Authority(
-        certificates.issue(None, subject, own.public_key(), h.YEARS, extensions, signing_key=own), own
+        certificates.issue(None, subject, own.public_key(), h.YEARS, extensions, own_key=own), own
     )
     child = below(odd, "child of odd")
     return Case(h.leaf(child, h.CODE_LEAF), [child], root=odd)

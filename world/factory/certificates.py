@@ -89,27 +89,27 @@ def issue(
     key: EllipticCurvePublicKey | Ed25519PublicKey,
     validity: Validity,
     extensions: Extensions,
-    signing_key: EllipticCurvePrivateKey | None = None,
+    own_key: EllipticCurvePrivateKey | None = None,
 ) -> x509.Certificate:
-    """A certificate, signed by ``issuer``, or by ``signing_key`` itself when there is no issuer.
+    """A certificate, signed by ``issuer``, or by ``own_key`` when there is no issuer.
 
-    Key identifiers are added; nothing is checked.
+    Key identifiers are added; nothing is checked, not even that the issuer's key is the one in its certificate.
     """
-    signing = issuer.key if issuer is not None else signing_key
+    signing = issuer.key if issuer is not None else own_key
     if signing is None:
         raise ValueError("a certificate has an issuer or is signed by its own key")
+    above = issuer.certificate.public_key() if issuer is not None else signing.public_key()
+    assert isinstance(above, EllipticCurvePublicKey)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .issuer_name(issuer.certificate.subject if issuer is not None else subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(validity.begin)
         .not_valid_after(validity.end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
@@ -151,7 +151,7 @@ def root(organization: str, key: EllipticCurvePrivateKey, validity: Validity) ->
     """The root ceremony: a certificate that the root signs for itself. Its key then goes back into the safe."""
     subject = name_of(organization, common="Root")
     extensions = authority_extensions(path_length=None)
-    return Authority(issue(None, subject, key.public_key(), validity, extensions, signing_key=key), key)
+    return Authority(issue(None, subject, key.public_key(), validity, extensions, own_key=key), key)
 
 
 def code_authority(
@@ -201,11 +201,13 @@ def key_in_request(request_der: bytes) -> EllipticCurvePublicKey:
     try:
         request = x509.load_der_x509_csr(request_der)
         key, holds_key = request.public_key(), request.is_signature_valid
+        # The library passes over the count of unused bits in front of the signature, which nothing signs.
+        is_plain = request_der.endswith(b"\0" + request.signature)
     except Exception:  # libraries raise many things over hostile bytes
         raise RequestRefused("a request that cannot be read; make a new one on the device") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise RequestRefused("the key in the request is not on P-256; make one that is")
-    if not holds_key:
+    if not (holds_key and is_plain):
         raise RequestRefused(
             "the request is not signed with the key in it; whoever sent it may not hold that key"
         )
