@@ -13,7 +13,13 @@ from tests.tidy.tree import ROOT, Source, files, sources
 
 SOURCES = sources()
 #: Where the name to import is not the name of the package.
-IMPORTED_AS = {"pyzmq": "zmq", "import-linter": "importlinter", "pytest-xdist": "xdist"}
+IMPORTED_AS = {
+    "pyzmq": "zmq",
+    "import-linter": "importlinter",
+    "pytest-xdist": "xdist",
+    "pyOpenSSL": "OpenSSL",
+    "python-pkcs11": "pkcs11",
+}
 
 
 def texts() -> dict[Path, str]:

@@ -21,22 +21,19 @@ from boot import image
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: The rooms in each stage's image, or single modules of them.
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "bootloader": (
-        "boot",
-        "ipc_schemas/__init__",
-        "ipc_schemas/codec",
-        "ipc_schemas/release",
-        "ipc_schemas/element",
-    ),
+    "rom": ("boot", "ipc_schemas"),
+    "bootloader": ("boot", "ipc_schemas"),
     "monitor": ("boot", "ipc_schemas", "sandbox", "monitor"),
 }
+#: The packages come last, behind the image and the standard library.
+_START = "import sys\n\nsys.path.append(sys.argv[1])\nfrom {program} import main\n\nmain()\n"
 _MADE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
 
 def stage(name: str, program: str, more: Mapping[str, bytes] | None = None) -> bytes:
     """The image of a stage, which runs ``program``'s ``main``. ``more`` are files that it reads, by name."""
-    files = {"__main__.pyc": compiled("__main__.py", f"from {program} import main\n\nmain()\n".encode())}
+    files = {"__main__.pyc": compiled("__main__.py", _START.format(program=program).encode())}
     for source in _sources(STAGES[name]):
         relative = source.relative_to(ROOT)
         files[relative.with_suffix(".pyc").as_posix()] = compiled(relative.as_posix(), source.read_bytes())

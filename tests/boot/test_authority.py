@@ -1,0 +1,365 @@
+"""Who may sign what: hostile chains, lists and scopes, each refused by its own rule; every byte counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta, timezone
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat import asn1
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boot.authority import Trust, key_sha256_of, require_fresh_lists, require_scope, signer_of
+from boot.refusal import Refused
+from boot.scope import NOTHING, SCOPE, Scope, decode_scope, encode_scope
+from ipc_schemas.release import Manifest, Part, Release, Role, SafetyClass
+from tests.support import hierarchy as h
+from tests.support.hierarchy import DAY, NOW, Case, rule_against, verdict
+from world.factory import certificates
+from world.factory.certificates import Validity
+
+
+def manifest(image: str, safety_class: SafetyClass = "A", role: Role = "partition") -> Manifest:
+    """What a supplier would say of an image; only what a scope looks at differs."""
+    return Manifest(
+        format=1, role=role, image=image, version="1", safety_class=safety_class, hardware_id="pump-1",
+        security_counter=0, image_bytes=1, image_sha256=bytes(32), sbom_sha256=bytes(32),
+    )  # fmt: skip
+
+
+RELEASE = Release(1, "pump", "1", "pump-1", (Part("monitor", bytes(32)),))
+
+
+# What is sound
+
+
+def test_the_makers_signer_may_sign_every_image_and_the_release() -> None:
+    signer = verdict(h.release_case())
+    assert signer.name == "CN=signer,O=Signers"
+    signed = h.signing_key("signer").sign(b"manifest")
+    signer.public_key.verify(signed, b"manifest")
+    for subject in (manifest("therapy", "C"), manifest("bootloader", "C", "bootloader"), RELEASE):
+        require_scope(signer, subject)
+
+
+def test_each_authority_of_the_chain_has_a_list_that_was_consulted() -> None:
+    signer = verdict(h.supplier_case())
+    assert [seen.authority.partition(",")[0] for seen in signer.lists] == [
+        "CN=Signing",
+        "CN=Platform",
+        "CN=Root",
+    ]
+    assert {seen.number for seen in signer.lists} == {1}
+
+
+def test_the_time_zone_of_now_does_not_matter() -> None:
+    case = h.release_case()
+    late = Validity(NOW - DAY, NOW + timedelta(minutes=1))
+    case = replace(case, leaf=h.leaf(h.the_platform(), h.CODE_LEAF, validity=late))
+    far_east = timezone(timedelta(hours=14))
+    verdict(case, NOW.astimezone(far_east))
+    assert rule_against(case.chain, case.trust, (NOW + timedelta(minutes=2)).astimezone(far_east)) == "chain"
+
+
+# Scope
+
+
+@pytest.mark.parametrize(
+    ("subject", "lacks"),
+    [
+        (manifest("therapy", "A"), "the partition therapy"),
+        (manifest("therapy", "C"), "safety class C"),
+        (manifest("transfer", "B"), "safety class B"),
+        (manifest("monitor", "A", "monitor"), "the role monitor"),
+        (manifest("transfer", "A", "design"), "the role design"),
+        (RELEASE, "the role release"),
+    ],
+)
+def test_a_transfer_supplier_signs_transfer_and_nothing_else(subject: Manifest | Release, lacks: str) -> None:
+    signer = verdict(Case(h.signer(h.the_platform(), h.TRANSFER_ONLY), [h.the_platform()]))
+    require_scope(signer, manifest("transfer"))
+    with pytest.raises(Refused, match=f"may not vouch for {lacks}") as refused:
+        require_scope(signer, subject)
+    assert (refused.value.rule, refused.value.signer) == ("scope", "CN=signer,O=Signers")
+
+
+def test_a_suppliers_authority_cannot_widen_what_it_was_given() -> None:
+    signer = verdict(h.supplier_case())
+    assert signer.scope == h.TRANSFER_ONLY
+    require_scope(signer, manifest("transfer"))
+    with pytest.raises(Refused, match="therapy"):
+        require_scope(signer, manifest("therapy"))
+
+
+def test_a_leaf_without_a_scope_vouches_for_nothing() -> None:
+    for authorities in ([h.the_platform()], [h.the_supplier(), h.the_platform()]):
+        signer = verdict(Case(h.signer(authorities[0], None), authorities))
+        assert signer.scope == NOTHING
+        for subject in (manifest("transfer"), RELEASE):
+            with pytest.raises(Refused, match="may not vouch"):
+                require_scope(signer, subject)
+
+
+names = st.lists(st.sampled_from(["therapy", "transfer", "viewer"]), unique=True).map(tuple)
+scopes = st.builds(
+    Scope,
+    roles=st.lists(st.sampled_from(h.EVERYTHING.roles), unique=True).map(tuple),
+    partitions=names,
+    safety_classes=st.lists(st.sampled_from("ABC"), unique=True).map(tuple),
+    every_partition=st.booleans(),
+)
+subjects = st.builds(manifest, st.sampled_from(["therapy", "transfer"]), st.sampled_from("ABC"))
+
+
+@given(scopes, scopes, subjects)
+def test_two_scopes_together_allow_what_each_of_them_allows(
+    one: Scope, other: Scope, subject: Manifest
+) -> None:
+    both = not one.lacks(subject) and not other.lacks(subject)
+    assert both == (not one.within(other).lacks(subject)) == (not other.within(one).lacks(subject))
+
+
+@given(scopes)
+def test_a_scope_comes_back_from_its_one_encoding(scope: Scope) -> None:
+    back = decode_scope(encode_scope(scope))
+    assert encode_scope(back) == encode_scope(scope)
+    assert set(back.partitions) == set(scope.partitions)
+
+
+@asn1.sequence
+class LooseScope:
+    """A scope's encoding with anything in it."""
+
+    roles: list[str]
+    partitions: list[str]
+    safety_classes: list[str]
+    every_partition: bool
+
+
+def loose(roles: list[str], partitions: list[str], classes: list[str]) -> bytes:
+    return asn1.encode_der(
+        LooseScope(roles=roles, partitions=partitions, safety_classes=classes, every_partition=False)
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\x05\x00",
+        b"\x30" * 4000,
+        encode_scope(h.TRANSFER_ONLY) + b"\0",
+        encode_scope(h.TRANSFER_ONLY)[:-1] + b"\x01",  # a BOOLEAN that is neither 0 nor 255
+        loose(["king"], [], []),
+        loose(["release", "partition"], [], []),
+        loose(["partition", "partition"], [], []),
+        loose(["partition"], ["../therapy"], ["A"]),
+        loose(["partition"], ["p" * 64], ["A"]),
+        loose(["partition"], [f"p{n:03}" for n in range(65)], ["A"]),
+        loose(["partition"], ["transfer"], ["D"]),
+    ],
+)
+def test_a_scope_that_is_not_the_one_encoding_of_a_scope_is_refused(value: bytes) -> None:
+    extensions = [*h.CODE_LEAF, (x509.UnrecognizedExtension(SCOPE, value), False)]
+    case = Case(h.leaf(h.the_platform(), extensions), [h.the_platform()])
+    assert rule_against(case.chain, case.trust) == "form"
+
+
+# Every byte counts
+
+
+def flips(original: bytes) -> list[bytes]:
+    """``original`` with one bit changed, each in turn."""
+    changed = []
+    for bit in range(len(original) * 8):
+        copy = bytearray(original)
+        copy[bit // 8] ^= 1 << bit % 8
+        changed.append(bytes(copy))
+    return changed
+
+
+def test_a_certificate_with_any_one_bit_changed_is_refused() -> None:
+    """All bits of all certificates of a chain, the root's too."""
+    case = h.release_case()
+    chain, trust = case.chain, case.trust
+    assert is_accepted(chain, trust)
+    leaf, platform = chain
+    accepted = [changed for changed in flips(leaf) if is_accepted([changed, platform], trust)]
+    accepted += [changed for changed in flips(platform) if is_accepted([leaf, changed], trust)]
+    accepted += [changed for changed in flips(trust.root) if is_accepted(chain, replace(trust, root=changed))]
+    assert accepted == []
+
+
+def test_a_revocation_list_with_any_one_bit_changed_is_refused() -> None:
+    """All bits of both lists that a chain needs; one of them revokes somebody else."""
+    of_platform = h.list_of(h.the_platform(), h.signer(h.the_supplier(), None))
+    of_root = h.list_of(h.the_root())
+    case = h.release_case().with_lists(of_platform, of_root)
+    chain, trust = case.chain, case.trust
+    assert is_accepted(chain, trust)
+    shown = [(changed, of_root) for changed in flips(of_platform)]
+    shown += [(of_platform, changed) for changed in flips(of_root)]
+    assert [lists for lists in shown if is_accepted(chain, replace(trust, lists=lists))] == []
+
+
+def test_the_count_of_unused_bits_before_a_signature_is_not_free() -> None:
+    """It is not signed; where the signature ends in a zero bit, a lax reader would let a 1 pass for the 0."""
+    fresh = iter(lambda: h.leaf(h.the_platform(), h.CODE_LEAF), None)
+    leaf = next(made for made in fresh if made.signature[-1] & 1 == 0)
+    case = Case(leaf, [h.the_platform()])
+    assert is_accepted(case.chain, case.trust)
+    assert not is_accepted([with_an_unused_bit(case.chain[0], leaf.signature), case.chain[1]], case.trust)
+    lists = iter(lambda: h.list_of(h.the_platform()), None)
+    even = next(made for made in lists if made[-1] & 1 == 0)
+    signature = x509.load_der_x509_crl(even).signature
+    shown = case.with_lists(with_an_unused_bit(even, signature), h.list_of(h.the_root()))
+    assert not is_accepted(shown.chain, shown.trust)
+
+
+def with_an_unused_bit(der: bytes, signature: bytes) -> bytes:
+    """``der``, its signature said to end one bit earlier."""
+    assert der.endswith(b"\0" + signature)
+    return der[: -len(signature) - 1] + b"\1" + signature
+
+
+def is_accepted(chain: list[bytes], trust: Trust) -> bool:
+    """Whether there is a signer. Anything raised that is no refusal ends the test."""
+    try:
+        signer_of(chain, trust, NOW)
+    except Refused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("end", [0, 1, 4, 100, -1])
+def test_a_certificate_or_list_that_is_cut_short_is_refused(end: int) -> None:
+    case = h.release_case()
+    chain, trust = case.chain, case.trust
+    assert rule_against([chain[0][:end], chain[1]], trust) == "form"
+    assert rule_against([chain[0], chain[1][:end]], trust) == "form"
+    assert rule_against(chain, replace(trust, root=trust.root[:end])) == "form"
+    assert rule_against(chain, replace(trust, lists=[trust.lists[0][:end], *trust.lists[1:]])) == "form"
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\x30\x00"])
+def test_bytes_after_the_end_are_refused(more: bytes) -> None:
+    case = h.release_case()
+    chain, trust = case.chain, case.trust
+    assert rule_against([chain[0] + more, chain[1]], trust) == "form"
+    assert rule_against(chain, replace(trust, lists=[trust.lists[0] + more, *trust.lists[1:]])) == "form"
+
+
+def test_too_many_or_too_large_are_refused_before_they_are_read() -> None:
+    case = h.release_case()
+    chain, trust = case.chain, case.trust
+    began = time.monotonic()
+    assert rule_against([], trust) == "form"
+    assert rule_against([*chain, *chain[1:] * 5], trust) == "form"
+    assert rule_against([b"\x30\x83" + bytes(1 << 24)], trust) == "form"
+    assert rule_against(chain, replace(trust, root=b"\x30" * (1 << 24))) == "form"
+    assert rule_against(chain, replace(trust, lists=list(trust.lists) * 9)) == "form"
+    assert rule_against(chain, replace(trust, lists=[b"\x30" * (1 << 24)])) == "form"
+    assert time.monotonic() - began < 5
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400), st.integers(0, 3))
+@settings(max_examples=200)
+def test_arbitrary_bytes_are_refused_and_raise_nothing_else(noise: bytes, more: bytes, place: int) -> None:
+    case = h.release_case()
+    chain, trust = case.chain, case.trust
+    spliced = chain[0][: len(noise)] + noise + chain[0][len(noise) * 2 :]
+    shown = [
+        ([noise, *chain[1:]], trust),
+        ([chain[0], noise], trust),
+        ([spliced, *chain[1:]], trust),
+        (chain, replace(trust, lists=[noise, more, *trust.lists])),
+    ][place]
+    assert spliced == chain[0] or not is_accepted(*shown)
+
+
+@pytest.mark.parametrize("label", ["", "x" * 61 + ",y", "zeile\nzwei", "\x1b[31m", "Zoë", "a\u202eb"])
+def test_a_signers_name_that_does_not_print_or_fit_is_refused(label: str) -> None:
+    subject = x509.Name(
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, text) for text in [label] * 4] if label else []
+    )
+    made = certificates.issue(
+        h.the_platform(), subject, h.signing_key("signer").public_key(), h.YEARS, h.CODE_LEAF
+    )
+    case = Case(made, [h.the_platform()])
+    assert rule_against(case.chain, case.trust) == "form"
+
+
+# Lists, old and new
+
+
+def test_a_device_that_was_offline_for_years_still_starts_but_takes_in_nothing_new() -> None:
+    case, later = h.release_case(), NOW + 1000 * DAY
+    signer = verdict(case, later)
+    require_fresh_lists(verdict(case), NOW)
+    with pytest.raises(Refused, match="was to be replaced by 2026-07-01") as refused:
+        require_fresh_lists(signer, later)
+    assert refused.value.rule == "revocation"
+
+
+def test_a_list_that_is_stale_still_revokes() -> None:
+    case = h.release_case()
+    case = case.with_lists(h.list_of(h.the_platform(), case.leaf), h.list_of(h.the_root()))
+    assert rule_against(case.chain, case.trust, NOW + 1000 * DAY) == "revocation"
+
+
+def test_an_old_list_put_back_is_below_its_floor() -> None:
+    case = h.release_case()
+    floors = {key_sha256_of(h.the_platform().certificate): 2}
+    assert rule_against(case.chain, replace(case, floors=floors).trust) == "revocation"
+    newer = case.with_lists(h.list_of(h.the_platform(), number=2), h.list_of(h.the_root()))
+    seen = verdict(replace(newer, floors=floors)).lists
+    assert {s.authority_key_sha256: s.number for s in seen} == floors | {
+        key_sha256_of(h.the_root().certificate): 1
+    }
+
+
+def test_of_two_lists_of_one_authority_the_higher_number_counts_wherever_it_lies() -> None:
+    case = h.release_case()
+    lists = [
+        h.list_of(h.the_platform()),
+        h.list_of(h.the_platform(), case.leaf, number=2),
+        h.list_of(h.the_root()),
+    ]
+    for order in (lists, lists[::-1]):
+        shown = case.with_lists(*order)
+        assert rule_against(shown.chain, shown.trust) == "revocation"
+
+
+def test_a_list_from_the_future_is_refused() -> None:
+    case = h.release_case().with_lists(h.list_of(h.the_platform(), issued=NOW + DAY), h.list_of(h.the_root()))
+    assert rule_against(case.chain, case.trust) == "revocation"
+    verdict(case, NOW + 2 * DAY)
+
+
+# Experiments: a rule left out
+
+
+def test_without_the_chain_rule_a_stranger_is_believed() -> None:
+    stranger = certificates.root("Stranger", h.key("stranger"), h.YEARS)
+    case = replace(Case(h.signer(stranger), [stranger]), lists=[])
+    assert rule_against(case.chain, case.trust) == "chain"
+    assert verdict(case, without=frozenset({"chain"})).scope == h.EVERYTHING
+    assert rule_against([b"junk"], case.trust, without=frozenset({"chain", "revocation"})) == "form"
+
+
+def test_without_the_revocation_rule_no_list_is_read() -> None:
+    case = h.release_case()
+    for lists in ([], [b"junk"], [h.list_of(h.the_platform(), case.leaf), h.list_of(h.the_root())]):
+        shown = case.with_lists(*lists)
+        assert rule_against(shown.chain, shown.trust) in {"revocation", "form"}
+        assert verdict(shown, without=frozenset({"revocation"})).lists == ()
+
+
+def test_without_the_chain_rule_a_revoked_serial_number_is_still_refused() -> None:
+    case = h.release_case()
+    case = case.with_lists(h.list_of(h.the_platform(), case.leaf), h.list_of(h.the_root()))
+    assert rule_against(case.chain, case.trust, without=frozenset({"chain"})) == "revocation"
+    verdict(case, without=frozenset({"chain", "revocation"}))

@@ -1,0 +1,177 @@
+"""A throw-away factory for development: all keys of the hierarchy, made now, used for one session, kept nowhere.
+
+It issues what the proper factory issues, by the same functions, and signs with every role's key. A device that it
+makes trusts its root and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
+
+from boot.authority import key_sha256_of
+from boot.element import Element
+from boot.scope import Scope
+from ipc_schemas import codec, release
+from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
+from world import power
+from world.factory import certificates, images
+from world.factory.certificates import Validity
+
+MAKER, FACTORY = "Development", "Desk"
+HARDWARE_ID = "emulated pump 1"
+_ALL_CLASSES: tuple[SafetyClass, ...] = ("A", "B", "C")
+_EVERYTHING = Scope(
+    ("bootloader", "monitor", "design", "partition", "release"), (), _ALL_CLASSES, every_partition=True
+)
+_VALID = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A key that signs manifests, and the certificates that say how far it goes, its own first."""
+
+    key: Ed25519PrivateKey
+    chain: tuple[bytes, ...]
+
+    def sign(self, label: bytes, payload: bytes) -> Signed:
+        """A signature over ``payload``."""
+        return Signed(self.chain, self.key.sign(label + payload))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One image of a release: its bytes, and what its manifest is to say."""
+
+    role: Role
+    content: bytes
+    safety_class: SafetyClass = "C"
+    entry: str = ""
+    security_counter: int = 1
+
+
+class Factory:
+    """The maker, its factory and its suppliers, in one."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        validity = Validity(now - timedelta(days=1), now + _VALID)
+        self.validity = validity
+        self.root = certificates.root(MAKER, generate_private_key(SECP256R1()), validity)
+        self.platform = certificates.code_authority(
+            self.root,
+            certificates.name_of(MAKER, common="Platform"),
+            generate_private_key(SECP256R1()),
+            validity,
+            1,
+        )
+        self.plant = certificates.factory_authority(
+            self.root, MAKER, FACTORY, generate_private_key(SECP256R1()), validity
+        )
+        self.maker = self.signer("Release", _EVERYTHING)
+        self.revoked: dict[str, dict[int, datetime]] = {"root": {}, "platform": {}}
+
+    def signer(self, name: str, scope: Scope) -> Signer:
+        """Somebody new who may sign as far as ``scope`` goes."""
+        key = Ed25519PrivateKey.generate()
+        subject = certificates.name_of(MAKER, common=name)
+        leaf = certificates.code_signer(self.platform, subject, key.public_key(), self.validity, scope)
+        return Signer(key, (_der(leaf), _der(self.platform.certificate)))
+
+    def supplier(self, partition: str, safety_class: SafetyClass) -> Signer:
+        """A subcontractor who may sign one partition's images, of one safety class."""
+        return self.signer(f"Supplier of {partition}", Scope(("partition",), (partition,), (safety_class,)))
+
+    def write_trust(self, flash: Path, number: int = 1) -> None:
+        """Root and revocation lists, where the stages look for them."""
+        folder = flash / "trust"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "root.der").write_bytes(_der(self.root.certificate))
+        fresh_until = self.now + timedelta(days=365)
+        for name, authority in (("root", self.root), ("platform", self.platform)):
+            found = certificates.revocation_list(authority, self.revoked[name], number, self.now, fresh_until)
+            (folder / f"{name}.crl").write_bytes(found.public_bytes(Encoding.DER))
+
+    def write_release(
+        self,
+        flash: Path,
+        slot: str,
+        parts: Mapping[str, Made],
+        version: str = "1.0",
+        device: str = "insulin_pump",
+        signers: Mapping[str, Signer] | None = None,
+    ) -> Release:
+        """Sign and write images, manifests and the release. ``signers`` are who signs which image, else the maker."""
+        shelf = flash / f"slot_{slot}"
+        shelf.mkdir(parents=True, exist_ok=True)
+        listed = []
+        for name, made in sorted(parts.items()):
+            payload = codec.encode(manifest_of(name, made, version))
+            signer = (signers or {}).get(name, self.maker)
+            (shelf / f"{name}.img").write_bytes(made.content)
+            (shelf / f"{name}.bhm").write_bytes(enveloped(release.MANIFEST_LABEL, payload, signer))
+            listed.append(Part(name, hashlib.sha256(payload).digest()))
+        found = Release(release.FORMAT, device, version, HARDWARE_ID, tuple(listed))
+        (shelf / "release.bhm").write_bytes(enveloped(release.RELEASE_LABEL, codec.encode(found), self.maker))
+        return found
+
+    def manufacture(self, folder: Path, serial: str) -> Certificate:
+        """A new device: fuses, its secret (drawn inside), its identity certified, and locked. Its IDevID."""
+        power.make_blank(folder)
+        with linked(folder) as chip:
+            chip.burn_fuse("root_key_sha256", key_sha256_of(self.root.certificate))
+            chip.burn_fuse("hardware_id", HARDWARE_ID.encode())
+            chip.burn_fuse("serial", serial.encode())
+            chip.manufacture()
+            found = certificates.device_identity(self.plant, chip.certificate_request(), serial, self.now)
+            chip.store_chain("idevid", (_der(found), _der(self.plant.certificate)))
+            chip.advance("provisioned")
+            chip.advance("operational")
+        return found
+
+
+@contextmanager
+def linked(folder: Path) -> Iterator[Element]:
+    """The secure element in ``folder``, switched on and off again."""
+    with power.element(folder) as end:
+        yield Element(end)
+
+
+def manifest_of(name: str, made: Made, version: str) -> Manifest:
+    """What a supplier says of an image."""
+    return Manifest(
+        format=release.FORMAT,
+        role=made.role,
+        image=name,
+        version=version,
+        safety_class=made.safety_class,
+        hardware_id=HARDWARE_ID,
+        security_counter=made.security_counter,
+        image_bytes=len(made.content),
+        image_sha256=hashlib.sha256(made.content).digest(),
+        sbom_sha256=images.bill_of_materials({name: made.content}),
+        entry=made.entry,
+    )
+
+
+def enveloped(label: bytes, payload: bytes, *signers: Signer) -> bytes:
+    """``payload`` with these signatures, as it lies in flash."""
+    return codec.encode(Envelope(payload, tuple(signer.sign(label, payload) for signer in signers)))
+
+
+def _der(certificate: Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def now_utc() -> datetime:
+    """The host's time, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)

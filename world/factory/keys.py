@@ -1,0 +1,246 @@
+"""Where the private keys of the factory's side lie: in files, or in a token that never gives them out (PKCS#11).
+
+Certificates are built by ``cryptography``, whose builders take a private-key object and call its ``sign``. They accept
+any subclass of ``EllipticCurvePrivateKey``, so ``issuing_key`` hands them one that asks the key store for each
+signature: what is signed is made by the library, and the key stays where it is. Tokens offer ECDSA on P-256 only,
+which is what signs certificates and lists; the Ed25519 keys of signers lie in files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurve,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    EllipticCurveSignatureAlgorithm,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_public_key,
+    load_pem_private_key,
+)
+
+Kind = Literal["p256", "ed25519"]
+PublicKey = EllipticCurvePublicKey | Ed25519PublicKey
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_COORDINATE_BYTES = 32
+
+
+class KeyRefused(Exception):
+    """A key that cannot be made or used; the sentence names the label and the remedy."""
+
+
+class KeyStore(Protocol):
+    """Makes keys by label, and signs with them. Every method raises ``KeyRefused``."""
+
+    def generate(self, label: str, kind: Kind) -> PublicKey:
+        """A new key. A label that is taken is refused: a key is never replaced in silence."""
+
+    def public_key(self, label: str) -> PublicKey:
+        """The public half of the key with that label."""
+
+    def sign(self, label: str, message: bytes) -> bytes:
+        """Ed25519 over ``message``, or ECDSA with SHA-256 in DER, as the key is."""
+
+
+class KeyFiles:
+    """Keys as PEM files in one folder, each for its owner's eyes only. For development and tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def generate(self, label: str, kind: Kind) -> PublicKey:
+        """As ``KeyStore.generate``. After a power cut there is the whole file, or none."""
+        path = self._path(label)
+        key = generate_private_key(SECP256R1()) if kind == "p256" else Ed25519PrivateKey.generate()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(
+            prefix=".draft-", dir=self._folder
+        )  # mode 0600 from the first byte on
+        try:
+            with open(handle, "wb") as out:
+                out.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+                out.flush()
+                os.fsync(out.fileno())
+            # A link, and not a rename: it does not replace a file that is there.
+            os.link(draft, path)
+        except FileExistsError:
+            _refuse_taken(label)
+        finally:
+            os.unlink(draft)
+        self._sync_folder()
+        return key.public_key()
+
+    def public_key(self, label: str) -> PublicKey:
+        """As ``KeyStore.public_key``."""
+        return self._load(label).public_key()
+
+    def sign(self, label: str, message: bytes) -> bytes:
+        """As ``KeyStore.sign``."""
+        key = self._load(label)
+        return key.sign(message) if isinstance(key, Ed25519PrivateKey) else key.sign(message, ECDSA(SHA256()))
+
+    def _path(self, label: str) -> Path:
+        return self._folder / f"{_checked(label)}.pem"
+
+    def _load(self, label: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
+        path = self._path(label)
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except FileNotFoundError:
+            _refuse_missing(label)
+        except (OSError, ValueError, TypeError) as error:
+            raise KeyRefused(f"{path}: cannot be read as a key ({error}); put the right file there") from None
+        if path.stat().st_mode & 0o077:
+            raise KeyRefused(f"{path}: others may read this key; chmod 600 it, or better make a new one")
+        if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey):
+            raise KeyRefused(f"{path}: is neither a P-256 nor an Ed25519 key; put the right file there")
+        return key
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class KeyToken:
+    """P-256 keys in a token behind PKCS#11, which signs and never gives a private key out."""
+
+    def __init__(self, module: Path, token_label: str, pin: str) -> None:
+        """``module`` is the token's library. Raises ``KeyRefused`` when there is no such token, or the PIN is wrong."""
+        import pkcs11
+
+        self._pkcs11 = pkcs11
+        try:
+            token = pkcs11.lib(str(module)).get_token(token_label=token_label)
+            self._session = token.open(rw=True, user_pin=pin)
+        except (pkcs11.PKCS11Error, RuntimeError) as error:
+            sentence = f"the token {token_label} behind {module} cannot be opened ({type(error).__name__})"
+            raise KeyRefused(f"{sentence}; check library, label and PIN") from None
+
+    def close(self) -> None:
+        """Log out. A key store that is closed signs no more."""
+        self._session.close()
+
+    def generate(self, label: str, kind: Kind) -> PublicKey:
+        """As ``KeyStore.generate``, inside the token, in a form that cannot be taken out."""
+        if kind != "p256":
+            raise KeyRefused(f"{label}: a token here holds P-256 keys only; keep {kind} keys in files")
+        if self._has(_checked(label)):
+            _refuse_taken(label)
+        p, curve = self._pkcs11, self._pkcs11.util.ec.encode_named_curve_parameters("secp256r1")
+        parameters = self._session.create_domain_parameters(
+            p.KeyType.EC, {p.Attribute.EC_PARAMS: curve}, local=True
+        )
+        kept = {p.Attribute.SENSITIVE: True, p.Attribute.EXTRACTABLE: False}
+        parameters.generate_keypair(label=label, store=True, private_template=kept)
+        return self.public_key(label)
+
+    def public_key(self, label: str) -> PublicKey:
+        """As ``KeyStore.public_key``."""
+        info = self._pkcs11.util.ec.encode_ec_public_key(self._find(_checked(label), "PUBLIC_KEY"))
+        key = load_der_public_key(info)
+        assert isinstance(key, EllipticCurvePublicKey)
+        return key
+
+    def sign(self, label: str, message: bytes) -> bytes:
+        """As ``KeyStore.sign``. The token is given the digest, because not all of them can hash."""
+        digest = hashlib.sha256(message).digest()
+        pair = self._find(_checked(label), "PRIVATE_KEY").sign(digest, mechanism=self._pkcs11.Mechanism.ECDSA)
+        r, s = (int.from_bytes(half) for half in (pair[:_COORDINATE_BYTES], pair[_COORDINATE_BYTES:]))
+        return encode_dss_signature(r, s)
+
+    def _has(self, label: str) -> bool:
+        private = self._pkcs11.ObjectClass.PRIVATE_KEY
+        wanted = {self._pkcs11.Attribute.CLASS: private, self._pkcs11.Attribute.LABEL: label}
+        return any(True for _ in self._session.get_objects(wanted))
+
+    def _find(self, label: str, kind: str) -> Any:
+        try:
+            return self._session.get_key(object_class=self._pkcs11.ObjectClass[kind], label=label)
+        except self._pkcs11.NoSuchKey:
+            _refuse_missing(label)
+
+
+class _IssuingKey(EllipticCurvePrivateKey):
+    """A private key that is somewhere else: it signs, and cannot be read."""
+
+    def __init__(self, store: KeyStore, label: str, public: EllipticCurvePublicKey) -> None:
+        self._store, self._label, self._public = store, label, public
+
+    def sign(self, data: bytes, signature_algorithm: EllipticCurveSignatureAlgorithm) -> bytes:  # type: ignore[override]
+        if not isinstance(signature_algorithm.algorithm, SHA256):
+            raise KeyRefused(f"{self._label}: signs with SHA-256 only; ask for that")
+        return self._store.sign(self._label, data)
+
+    def public_key(self) -> EllipticCurvePublicKey:
+        return self._public
+
+    @property
+    def curve(self) -> EllipticCurve:
+        return self._public.curve
+
+    @property
+    def key_size(self) -> int:
+        return self._public.key_size
+
+    def exchange(self, *_: Any) -> NoReturn:
+        self._refuse()
+
+    def private_numbers(self) -> NoReturn:
+        self._refuse()
+
+    def private_bytes(self, *_: Any) -> NoReturn:
+        self._refuse()
+
+    def __copy__(self) -> _IssuingKey:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _IssuingKey:
+        return self
+
+    def _refuse(self) -> NoReturn:
+        raise KeyRefused(f"{self._label}: this key only signs; it stays in its store")
+
+
+def issuing_key(store: KeyStore, label: str) -> EllipticCurvePrivateKey:
+    """The P-256 key with that label, to build certificates and lists with. Raises ``KeyRefused``."""
+    public = store.public_key(label)
+    if not isinstance(public, EllipticCurvePublicKey):
+        raise KeyRefused(
+            f"{label}: certificates are signed by a P-256 key, and this is another; make a new one"
+        )
+    return _IssuingKey(store, label, public)
+
+
+def _checked(label: str) -> str:
+    if _LABEL.fullmatch(label) is None:
+        raise KeyRefused(
+            f"{label!r} cannot be a key's label; use up to 63 of a-z, 0-9, - and _, a letter first"
+        )
+    return label
+
+
+def _refuse_taken(label: str) -> NoReturn:
+    raise KeyRefused(f"{label}: there is such a key; choose another label, or remove the old key first")
+
+
+def _refuse_missing(label: str) -> NoReturn:
+    raise KeyRefused(f"{label}: there is no such key; make it first")

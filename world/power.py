@@ -1,0 +1,79 @@
+"""The power supply: switches a secure element on, and a device through its chain of trust; starts it again on a reset.
+
+It is hardware. The element is a process that lives as long as its socket; ROM is a process that becomes the bootloader
+and then the monitor, in the same place.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from boot import element_process, image, stage
+from ipc_schemas import codec
+from ipc_schemas.release import Handover
+
+_ROOT = Path(__file__).resolve().parent.parent
+_ELEMENT = "import sys; from boot.element_process import main; main(int(sys.argv[1]), sys.argv[2])"
+_GONE_S_MAX = 5.0
+make_blank = element_process.make_blank
+
+
+@contextmanager
+def element(folder: Path) -> Iterator[socket.socket]:
+    """An element's end of its socket. At the end of the block its power goes."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-s", "-c", _ELEMENT, str(theirs.fileno()), str(folder)],
+                pass_fds=(theirs.fileno(),),
+                cwd=_ROOT,
+                stdin=subprocess.DEVNULL,
+            )
+        try:
+            yield ours
+        finally:
+            ours.close()
+            try:
+                process.wait(_GONE_S_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def packages_folder() -> str:
+    """Where this interpreter's packages are installed."""
+    return next(path for path in site.getsitepackages() if os.path.isdir(f"{path}/msgspec"))
+
+
+def switch_on(
+    rom: Path,
+    flash: Path,
+    link: socket.socket,
+    control: socket.socket,
+    command: str,
+    without: frozenset[str] = frozenset(),
+) -> subprocess.Popen[bytes]:
+    """ROM, started. It has the element on ``link`` and talks on ``control``; both ends stay the caller's to close."""
+    handover = Handover(
+        str(flash), packages_folder(), link.fileno(), control.fileno(), command, tuple(sorted(without))
+    )
+    paper = image.sealed(codec.encode(handover))
+    try:
+        return subprocess.Popen(
+            [sys.executable, *stage.FLAGS, str(rom), handover.packages, str(paper.descriptor)],
+            pass_fds=(link.fileno(), control.fileno(), paper.descriptor),
+            cwd="/",
+            env=stage.ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        paper.close()
