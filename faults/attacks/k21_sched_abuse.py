@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
+from faults.attack import Attack, Between, CannotTell, Effect, Injection, Parameters, Report
 from faults.implant import bodies, victim
 from faults.implant.foothold import Foothold
 from faults.seen import Observations
@@ -30,16 +30,14 @@ def inject(_foothold: Foothold, parameters: Parameters) -> Report:
 
 
 def effect(seen: Observations, injection: Injection) -> Effect:
-    """The victim was seen at a lower priority than before the attack."""
-    worst = max(peak.nice_max for peak in seen.peaks_of(injection, seen.victim))
-    usual = max(
-        (
-            peak.nice_max
-            for (who, frame), peak in (seen.peaks or {}).items()
-            if who == seen.victim and frame < injection.frame
-        ),
-        default=0,
-    )
+    """The victim was seen at a lower priority than before the attack, in its frame or later: nobody gives it back."""
+    levels = [
+        (frame, peak.nice_max) for (who, frame), peak in (seen.peaks or {}).items() if who == seen.victim
+    ]
+    if not any(frame >= injection.frame for frame, _ in levels):
+        raise CannotTell(f"the watcher has no sample of {seen.victim} since the attack")
+    worst = max(level for frame, level in levels if frame >= injection.frame)
+    usual = max((level for frame, level in levels if frame < injection.frame), default=0)
     if worst > usual:
         return Effect(True, f"{seen.victim} ran at niceness {worst}, where it had {usual}.")
     return Effect(False, f"{seen.victim} kept its priority.")
