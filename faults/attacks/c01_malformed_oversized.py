@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults.attack import Attack, Between, Effect, Injection, OneOf, Parameters, Report
+from faults.attack import Attack, Between, CannotTell, Effect, Injection, OneOf, Parameters, Report
 from faults.effects import gate_memory
 from faults.implant import bodies, messages
 from faults.implant.foothold import Foothold, raw_stream_fds
@@ -58,7 +58,15 @@ def effect(seen: Observations, injection: Injection) -> Effect:
             return Effect(
                 True, f"A message of {len(payload)} bytes went through to {one.port} in frame {one.frame}."
             )
-    return gate_memory(seen, injection, "No message above its size went through")
+    none = "No message above its size went through"
+    try:
+        return gate_memory(seen, injection, none)
+    except CannotTell:
+        if injection.parameters.get("kind", "message") == "frame":
+            raise
+    return Effect(
+        False, f"{none}; it is too small to be seen in its reader's memory, of which there is no sample."
+    )
 
 
 ATTACK = Attack(

@@ -37,7 +37,8 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     if not any(frame >= injection.frame for frame, _ in levels):
         raise CannotTell(f"the watcher has no sample of {seen.victim} since the attack")
     worst = max(level for frame, level in levels if frame >= injection.frame)
-    usual = max((level for frame, level in levels if frame < injection.frame), default=0)
+    # The least: a sample that was begun in the frame before may have looked after the attack had struck.
+    usual = min((level for frame, level in levels if frame < injection.frame), default=0)
     if worst > usual:
         return Effect(True, f"{seen.victim} ran at niceness {worst}, where it had {usual}.")
     return Effect(False, f"{seen.victim} kept its priority.")

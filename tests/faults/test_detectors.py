@@ -115,6 +115,7 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("C01", {"admitted": (_admitted(b"x" * 5_000),), "peaks": {}}, True),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),
+    ("C01", {"admitted": (_admitted(HINT),), "peaks": {}}, False),
     ("C01", {"admitted": (_admitted(b"x" * 5_000, frame=UNTIL),), "peaks": _peaks("gate-transfer")}, False),
     ("C02", {"peaks": _peaks("gate-transfer", fds_max=150), "lives": ()}, True),
     ("C02", {"peaks": _peaks("gate-therapy", fds_max=150), "lives": ()}, True),
@@ -245,6 +246,18 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     ("K20", {"peaks": EARLIER | _peaks(cpu_s=1.4)}, False),
     ("K21", {"peaks": _peaks("therapy", nice_max=19)}, True),
     ("K21", {"peaks": _peaks("therapy")}, False),
+    ("K21", {"peaks": _peaks("therapy", FRAME + 4, nice_max=19)}, True),
+    ("K21", {"peaks": _peaks("therapy", FRAME - 4, nice_max=5) | _peaks("therapy", nice_max=5)}, False),
+    ("K21", {"peaks": _peaks("therapy", FRAME - 4)}, None),
+    (
+        "K21",  # a sample begun in the frame before that looked after the attack had struck
+        {
+            "peaks": _peaks("therapy", FRAME - 4)
+            | _peaks("therapy", FRAME - 1, nice_max=5)
+            | _peaks("therapy", nice_max=5)
+        },
+        True,
+    ),
     ("K22", {"clock_jumps": ((FRAME, -MARK_US),)}, True),
     ("K22", {"clock_jumps": ((FRAME, MARK_US + 500),)}, True),
     ("K22", {"clock_jumps": ((FRAME, 500), (97, 1_500), (UNTIL, MARK_US))}, False),
