@@ -80,8 +80,7 @@ def admit(shelf: Path, name: str, role: Role, belongs_to: Release, rules: Rules)
     except Refused as refused:
         refused.image = name
         raise
-    is_same = (file.size_bytes, file.sha256) == (manifest.image_bytes, manifest.image_sha256)
-    if "digest" not in rules.without and not is_same:
+    if "digest" not in rules.without and not is_as_said(manifest, file.size_bytes, file.sha256):
         file.close()
         raise Refused(
             "digest",
@@ -92,6 +91,11 @@ def admit(shelf: Path, name: str, role: Role, belongs_to: Release, rules: Rules)
             signer=signers[0].name if signers else "",
         )
     return Admitted(manifest, tuple(signer.name for signer in signers), file)
+
+
+def is_as_said(manifest: Manifest, size_bytes: int, sha256: bytes) -> bool:
+    """Rule ``digest``: whether an image of this length and digest is the one of the manifest."""
+    return (size_bytes, sha256) == (manifest.image_bytes, manifest.image_sha256)
 
 
 def _judge(

@@ -91,6 +91,11 @@ class Factory:
         """A subcontractor who may sign one partition's images, of one safety class."""
         return self.signer(f"Supplier of {partition}", Scope(("partition",), (partition,), (safety_class,)))
 
+    @staticmethod
+    def stages() -> tuple[bytes, bytes]:
+        """The images of ROM, which goes into the device's mask, and of the bootloader."""
+        return images.stage("rom", "boot.rom"), images.stage("bootloader", "boot.bootloader")
+
     def write_trust(self, flash: Path, number: int = 1) -> None:
         """Root and revocation lists, where the stages look for them."""
         folder = flash / "trust"

@@ -1,0 +1,291 @@
+"""ROM becomes the bootloader, and the bootloader the monitor: real processes, real images, a real element.
+
+Each refusal is seen beside its control: with the rule left out, the same flash boots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from boot import admission
+from boot.admission import Rules
+from boot.authority import Trust, key_sha256_of
+from boot.refusal import Refused
+from boot.scope import Scope
+from ipc_schemas import codec, release
+from ipc_schemas.release import Envelope
+from tests.boot import chains
+from tests.boot.chains import Device
+from world.factory import development
+from world.factory.development import Factory, Made
+
+
+class Bench(NamedTuple):
+    factory: Factory
+    rom: bytes
+    bootloader: bytes
+    monitor: bytes
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(*chains.made(), chains.probe())
+
+
+@pytest.fixture
+def device(bench: Bench, tmp_path: Path) -> Device:
+    found = Device(tmp_path, bench.factory, bench.rom)
+    bench.factory.write_release(found.flash, "a", chains.parts(bench.monitor, bench.bootloader))
+    return found
+
+
+def test_the_chain_is_verified_measured_and_run_link_by_link(device: Device, bench: Bench) -> None:
+    outcome = device.start()
+    assert outcome.status == 0
+    told = outcome.reached
+    assert told["log"] == [
+        "rom release insulin_pump 1.0",
+        "rom image bootloader 1.0",
+        "bootloader image monitor 1.0",
+    ]
+    digests = [hashlib.sha256(content).hexdigest() for content in (bench.bootloader, bench.monitor)]
+    assert told["digests"][1:] == digests
+    assert told["layers"] == ["bootloader", "monitor"]
+    assert (told["slot"], told["phase"]) == ("a", "monitor")
+    assert str(told["where"]).startswith("/proc/self/fd/")
+    assert set(told["environment"]) <= {"PATH", "PYTHONHASHSEED", "MALLOC_ARENA_MAX", "LC_ALL"}
+
+
+def test_a_changed_monitor_gets_other_keys_and_the_bootloader_keeps_its_own(
+    device: Device, bench: Bench
+) -> None:
+    one = device.start().reached
+    again = device.start().reached
+    bench.factory.write_release(device.flash, "a", chains.parts(chains.probe("other"), bench.bootloader))
+    other = device.start().reached
+    assert (one["keys"], one["secret"]) == (again["keys"], again["secret"])
+    assert one["keys"][0] == other["keys"][0]
+    assert one["keys"][1] != other["keys"][1]
+    assert one["secret"] != other["secret"]
+
+
+# --- what is refused, each beside its control ---
+
+
+def _flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def flipped_image(device: Device, _: Bench) -> None:
+    _flip(device.flash / "slot_a/monitor.img", -1)  # in the archive's comment length: it still runs
+
+
+def truncated_image(device: Device, bench: Bench) -> None:
+    longer = bench.monitor + b"\0\0"
+    (device.flash / "slot_a/monitor.img").write_bytes(longer[:-2] + b"\0")
+
+
+def mixed(device: Device, bench: Bench) -> None:
+    other = device.flash / "other"
+    bench.factory.write_release(other, "a", chains.parts(chains.probe("newer"), bench.bootloader), "1.1")
+    for name in ("monitor.img", "monitor.bhm"):
+        shutil.copy(other / "slot_a" / name, device.flash / "slot_a" / name)
+
+
+def unsigned(device: Device, _: Bench) -> None:
+    path = device.flash / "slot_a/monitor.bhm"
+    envelope = codec.Codec(Envelope).decode(path.read_bytes())
+    path.write_bytes(codec.encode(Envelope(envelope.payload, ())))
+
+
+def signed_by_nobody(device: Device, bench: Bench) -> None:
+    stranger = Factory(bench.factory.now)
+    stranger.write_release(device.flash, "a", chains.parts(bench.monitor, bench.bootloader))
+
+
+def signed_outside_its_scope(device: Device, bench: Bench) -> None:
+    supplier = bench.factory.signer("Supplier", Scope(("partition",), ("transfer",), ("A",)))
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    bench.factory.write_release(device.flash, "a", parts, signers={"monitor": supplier})
+
+
+def signed_by_two_of_whom_one_is_wrong(device: Device, _: Bench) -> None:
+    path = device.flash / "slot_a/monitor.bhm"
+    (one,) = codec.Codec(Envelope).decode(path.read_bytes()).signatures
+    payload = codec.Codec(Envelope).decode(path.read_bytes()).payload
+    other = release.Signed(one.chain, bytes(64))
+    path.write_bytes(codec.encode(Envelope(payload, (one, other))))
+
+
+def for_other_hardware(device: Device, bench: Bench) -> None:
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    here, development.HARDWARE_ID = development.HARDWARE_ID, "another pump"
+    try:
+        bench.factory.write_release(device.flash, "a", parts)
+    finally:
+        development.HARDWARE_ID = here
+
+
+@pytest.mark.parametrize(
+    ("attack", "rule", "without"),
+    [
+        (flipped_image, "digest", {"digest"}),
+        (truncated_image, "digest", {"digest"}),
+        (mixed, "release", {"release"}),
+        (unsigned, "signature", {"signature"}),
+        (signed_by_nobody, "chain", {"chain", "revocation"}),
+        (signed_outside_its_scope, "scope", {"scope"}),
+        (signed_by_two_of_whom_one_is_wrong, "signature", {"signature"}),
+        (for_other_hardware, "hardware", {"hardware"}),
+    ],
+)
+def test_it_is_refused_and_boots_with_the_rule_left_out(
+    device: Device,
+    bench: Bench,
+    attack: Callable[[Device, Bench], None],
+    rule: str,
+    without: set[str],
+) -> None:
+    assert device.start().reached
+    attack(device, bench)
+    outcome = device.start()
+    assert not outcome.reached
+    assert outcome.refused[0] == rule
+    assert outcome.status in (3, 75)
+    assert device.start(frozenset(without)).reached
+
+
+def test_swapping_the_file_after_the_check_changes_nothing_unless_the_wall_is_out(
+    device: Device, bench: Bench
+) -> None:
+    """The bootloader is swapped for the attacker's when it has been read; with the wall out, some come in time."""
+    evil = chains.probe("swapped in")
+    for _ in range(5):
+        assert _swapped(device, bench, evil, frozenset()).reached["mark"] == ""
+    assert any(
+        _swapped(device, bench, evil, frozenset({"swap"})).reached.get("mark") == "swapped in"
+        for _ in range(30)
+    )
+
+
+def _swapped(device: Device, bench: Bench, evil: bytes, without: frozenset[str]) -> chains.Outcome:
+    """A start in which the file is another one by the time that the attempt has been spent.
+
+    ROM spends it after it has taken the images into memory, and before it starts the next stage.
+    """
+    path = device.flash / "slot_a/bootloader.img"
+    path.write_bytes(bench.bootloader)
+    attempts = set(os.listdir(device.element_folder))
+    written = {one: (device.element_folder / one).stat().st_mtime_ns for one in attempts}
+
+    def swap() -> None:
+        until_s = time.monotonic() + 5.0
+        while time.monotonic() < until_s:
+            for one, before_ns in written.items():
+                with contextlib.suppress(FileNotFoundError):
+                    if (device.element_folder / one).stat().st_mtime_ns != before_ns:
+                        path.write_bytes(evil)
+                        return
+        raise AssertionError("no attempt was spent")
+
+    return device.start(without, swap)
+
+
+def test_an_image_below_the_floor_is_refused_in_either_slot(device: Device, bench: Bench) -> None:
+    old = chains.parts(bench.monitor, bench.bootloader, security_counter=1)
+    new = chains.parts(chains.probe("floor 2"), bench.bootloader, security_counter=2)
+    bench.factory.write_release(device.flash, "b", old, "1.0")
+    bench.factory.write_release(device.flash, "a", new, "2.0")
+    assert device.start().reached["mark"] == "floor 2"
+    bench.factory.write_release(device.flash, "a", old, "1.0")
+    outcome = device.start()
+    assert outcome.refused == ["floor"]
+    assert outcome.of_kind("boot_refused")[0].facts["stage"] == "bootloader"
+    assert "has the security counter 1, and the floor is 2" in outcome.of_kind("boot_refused")[0].text
+    assert not outcome.reached
+    assert device.start(frozenset({"floor"})).reached
+
+
+def test_with_one_slot_broken_the_other_one_starts_and_with_both_none_does(
+    device: Device, bench: Bench
+) -> None:
+    parts = chains.parts(chains.probe("recovery"), bench.bootloader)
+    bench.factory.write_release(device.flash, "b", parts, "0.5")
+    _flip(device.flash / "slot_a/bootloader.img", 200)
+    outcome = device.start()
+    assert outcome.refused == ["digest"]
+    assert (outcome.reached["slot"], outcome.reached["mark"]) == ("b", "recovery")
+    _flip(device.flash / "slot_b/bootloader.img", 200)
+    outcome = device.start()
+    assert outcome.refused == ["digest", "digest"]
+    assert outcome.status == 3
+    (end,) = outcome.of_kind("safe_state")
+    assert "install a release in recovery" in end.text
+
+
+def test_a_slot_that_was_never_confirmed_runs_out_of_attempts(device: Device, bench: Bench) -> None:
+    parts = chains.parts(chains.probe("unconfirmed"), bench.bootloader)
+    bench.factory.write_release(device.flash, "a", parts)
+    for _ in range(5):
+        assert device.start().reached
+    outcome = device.start()
+    assert not outcome.reached
+    assert outcome.status == 3
+
+
+# --- bits ---
+
+
+def _admitted(flash: Path, bench: Bench) -> None:
+    """Everything of a slot, judged by the rules of a device. Raises ``Refused``."""
+    trust = Trust(
+        key_sha256_of(bench.factory.root.certificate),
+        (flash / "trust/root.der").read_bytes(),
+        tuple(path.read_bytes() for path in sorted((flash / "trust").glob("*.crl"))),
+    )
+    rules = Rules(trust, development.HARDWARE_ID, bench.factory.now)
+    shelf = flash / "slot_a"
+    found, _ = admission.admit_release(shelf, rules)
+    admission.admit(shelf, "bootloader", "bootloader", found, rules).file.close()
+    admission.admit(shelf, "monitor", "monitor", found, rules).file.close()
+
+
+@pytest.mark.parametrize("name", ["monitor.bhm", "bootloader.bhm", "release.bhm"])
+def test_every_byte_of_a_manifest_or_release_counts(name: str, bench: Bench, tmp_path: Path) -> None:
+    bench.factory.write_trust(tmp_path)
+    bench.factory.write_release(tmp_path, "a", chains.parts(b"monitor" * 20, b"bootloader" * 20))
+    _admitted(tmp_path, bench)
+    path = tmp_path / "slot_a" / name
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes((whole[at] ^ 1 << at % 8,)) + whole[at + 1 :])
+        with pytest.raises(Refused):
+            _admitted(tmp_path, bench)
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Refused):
+            _admitted(tmp_path, bench)
+
+
+@pytest.mark.parametrize("role", ["bootloader", "monitor"])
+def test_every_bit_of_four_kibibytes_of_an_image_counts(role: str, bench: Bench) -> None:
+    content: bytes = getattr(bench, role)
+    sample = bytearray(content[len(content) // 2 :][:4096])
+    manifest = development.manifest_of(role, Made("monitor", bytes(sample)), "1.0")
+    assert admission.is_as_said(manifest, len(sample), hashlib.sha256(sample).digest())
+    for bit in range(len(sample) * 8):
+        sample[bit >> 3] ^= 1 << (bit & 7)
+        assert not admission.is_as_said(manifest, len(sample), hashlib.sha256(sample).digest())
+        sample[bit >> 3] ^= 1 << (bit & 7)
+    assert admission.is_as_said(manifest, len(sample), hashlib.sha256(sample).digest())
