@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
 from datetime import timedelta, timezone
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -205,6 +210,16 @@ def test_a_revocation_list_with_any_one_bit_changed_is_refused() -> None:
     assert [lists for lists in shown if is_accepted(chain, replace(trust, lists=lists))] == []
 
 
+def test_one_bit_changed_raises_nothing_but_a_refusal_when_the_chain_is_left_out() -> None:
+    case = h.release_case()
+    (leaf, platform), trust = case.chain, case.trust
+    alone = frozenset({"chain"})
+    for changed in flips(leaf):
+        is_accepted([changed, platform], trust, alone)
+    for changed in flips(trust.lists[0]):
+        is_accepted([leaf, platform], replace(trust, lists=[changed]), alone)
+
+
 def test_the_count_of_unused_bits_before_a_signature_is_not_free() -> None:
     """It is not signed; where the signature ends in a zero bit, a lax reader would let a 1 pass for the 0."""
     fresh = iter(lambda: h.leaf(h.the_platform(), h.CODE_LEAF), None)
@@ -225,10 +240,10 @@ def with_an_unused_bit(der: bytes, signature: bytes) -> bytes:
     return der[: -len(signature) - 1] + b"\1" + signature
 
 
-def is_accepted(chain: list[bytes], trust: Trust) -> bool:
+def is_accepted(chain: list[bytes], trust: Trust, without: frozenset[str] = frozenset()) -> bool:
     """Whether there is a signer. Anything raised that is no refusal ends the test."""
     try:
-        signer_of(chain, trust, NOW)
+        signer_of(chain, trust, NOW, without)
     except Refused:
         return False
     return True
@@ -263,6 +278,86 @@ def test_too_many_or_too_large_are_refused_before_they_are_read() -> None:
     assert rule_against(chain, replace(trust, lists=list(trust.lists) * 9)) == "form"
     assert rule_against(chain, replace(trust, lists=[b"\x30" * (1 << 24)])) == "form"
     assert time.monotonic() - began < 5
+
+
+def test_what_is_sound_but_too_large_is_refused_for_its_size() -> None:
+    padding = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.9"), bytes(9_000))
+    large = Case(h.leaf(h.the_platform(), [*h.CODE_LEAF, (padding, False)]), [h.the_platform()])
+    assert rule_against(large.chain, large.trust) == "form"
+    revoked = dict.fromkeys(range(1, 4000), NOW - DAY)
+    long_list = certificates.revocation_list(h.the_platform(), revoked, 1, NOW - DAY, NOW + DAY)
+    case = h.release_case().with_lists(long_list.public_bytes(Encoding.DER), h.list_of(h.the_root()))
+    assert rule_against(case.chain, case.trust) == "form"
+
+
+def reissued(version_and_serial: bytes) -> bytes:
+    """A sound leaf, its version and serial number replaced by other bytes and signed anew."""
+    content = h.leaf(h.the_platform(), h.CODE_LEAF).tbs_certificate_bytes[4:]  # after tag and length
+    serial_bytes = content[6]
+    return signed_anew(version_and_serial + content[7 + serial_bytes :])
+
+
+def signed_anew(content: bytes) -> bytes:
+    """A certificate or list with this content, signed by the platform."""
+    signed = sequence(content)
+    signature = h.key("platform").sign(signed, ECDSA(SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    return sequence(signed + algorithm + b"\x03" + bytes((len(signature) + 1, 0)) + signature)
+
+
+def sequence(content: bytes) -> bytes:
+    """DER of a SEQUENCE."""
+    count = len(content)
+    length = bytes((count,)) if count < 0x80 else b"\x81" + bytes((count,)) if count < 0x100 else b""
+    return b"\x30" + (length or b"\x82" + count.to_bytes(2)) + content
+
+
+V3 = bytes.fromhex("a003020102")
+
+
+HEADS = {
+    "sound": (V3 + b"\x02\x01\x05", True),
+    "PKITS 4.4.16: 20 octets": (V3 + b"\x02\x14\x7f" + bytes(19), True),
+    "limbo serial::too-long: 21 octets": (V3 + b"\x02\x15\x01" + bytes(20), False),
+    "limbo serial::zero": (V3 + b"\x02\x01\x00", False),
+    "PKITS 4.4.14 / limbo serial::negative": (V3 + b"\x02\x01\x85", False),
+    "version 1 with extensions": (b"\x02\x01\x05", False),
+    "version 2 with extensions": (bytes.fromhex("a003020101") + b"\x02\x01\x05", False),
+    "a serial number that is not minimal": (V3 + b"\x02\x02\x00\x05", False),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_serial_numbers_and_versions_are_of_the_standard(name: str) -> None:
+    """Warnings are let pass here, as a stage would: what a library only warns of has to be refused all the same."""
+    head, accepted = HEADS[name]
+    case = h.release_case()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert is_accepted([reissued(head), case.chain[1]], case.trust) == accepted
+
+
+def test_a_list_that_does_not_say_when_the_next_one_comes_is_refused() -> None:
+    made = x509.load_der_x509_crl(h.list_of(h.the_platform()))
+    time_bytes = 15  # of a UTCTime, tag and length included
+    at = made.tbs_certlist_bytes.index(b"\x17\x0d") + time_bytes
+    content = made.tbs_certlist_bytes[3 if made.tbs_certlist_bytes[1] == 0x81 else 2 :]
+    at -= len(made.tbs_certlist_bytes) - len(content)
+    assert content[at : at + 2] == b"\x17\x0d"
+    endless = signed_anew(content[:at] + content[at + time_bytes :])
+    case = h.release_case()
+    assert is_accepted(case.chain, replace(case.trust, lists=[signed_anew(content), h.list_of(h.the_root())]))
+    assert rule_against(case.chain, replace(case.trust, lists=[endless, h.list_of(h.the_root())])) == "form"
+
+
+def test_what_a_library_only_warns_of_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        odd = x509.NameAttribute(NameOID.COUNTRY_NAME, "Utopia", _validate=False)
+        key = h.signing_key("signer").public_key()
+        leaf = certificates.issue(h.the_platform(), x509.Name([odd]), key, h.YEARS, h.CODE_LEAF)
+        case = Case(leaf, [h.the_platform()])
+        assert rule_against(case.chain, case.trust) == "form"
 
 
 @given(st.binary(max_size=400), st.binary(max_size=400), st.integers(0, 3))
@@ -356,6 +451,11 @@ def test_without_the_revocation_rule_no_list_is_read() -> None:
         shown = case.with_lists(*lists)
         assert rule_against(shown.chain, shown.trust) in {"revocation", "form"}
         assert verdict(shown, without=frozenset({"revocation"})).lists == ()
+
+
+def test_without_the_chain_rule_a_serial_number_on_the_list_of_another_authority_is_fine() -> None:
+    case = h.release_case()
+    verdict(case.with_lists(h.list_of(h.the_root(), case.leaf)), without=frozenset({"chain"}))
 
 
 def test_without_the_chain_rule_a_revoked_serial_number_is_still_refused() -> None:

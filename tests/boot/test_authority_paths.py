@@ -98,6 +98,11 @@ def self_issued(length: int) -> Case:
     return chain_of(first, again)
 
 
+def misnamed_list() -> bytes:
+    renamed = h.authority(h.the_root(), "renamed", h.code_extensions())
+    return h.list_of(Authority(renamed.certificate, h.key("platform")), number=99)
+
+
 ACCEPTED: dict[str, Callable[[], Case]] = {
     "PKITS 4.1.1 / limbo rfc5280::ca-and-leaf: valid signatures": h.release_case,
     "PKITS 4.2.8: notAfter as GeneralizedTime": lambda: chain_of(
@@ -113,6 +118,9 @@ ACCEPTED: dict[str, Callable[[], Case]] = {
     ),
     "limbo rfc5280::crl::certificate-not-on-crl": lambda: h.release_case().with_lists(
         h.list_of(h.the_platform(), h.signer(h.the_supplier(), None)), h.list_of(h.the_root())
+    ),
+    "a later list with the platform's key but another name lies beside": lambda: h.release_case().with_lists(
+        h.list_of(h.the_platform()), h.list_of(h.the_root()), misnamed_list()
     ),
     "limbo rfc5280::crl::certificate-serial-on-crl-different-issuer": lambda: h.release_case().with_lists(
         h.list_of(h.the_platform()),
@@ -151,6 +159,58 @@ def odd_root(extensions: certificates.Extensions) -> Case:
     )
     child = below(odd, "child of odd")
     return Case(h.leaf(child, h.CODE_LEAF), [child], root=odd)
+
+
+def built(
+    of: Authority,
+    extensions: certificates.Extensions,
+    hashed: SHA256 | SHA384,
+    key_identifiers: tuple[str, ...],
+) -> Case:
+    """A leaf with only those key identifiers that are named, its signature over that hash."""
+    public = h.signing_key("signer").public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name_of("Signers"))
+        .issuer_name(of.certificate.subject)
+        .public_key(public)
+        .serial_number(7)
+        .not_valid_before(h.YEARS.begin)
+        .not_valid_after(h.YEARS.end)
+    )
+    if "own" in key_identifiers:
+        extensions = [*extensions, (x509.SubjectKeyIdentifier.from_public_key(public), False)]
+    if "issuer" in key_identifiers:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(of.key.public_key())
+        extensions = [*extensions, (issuer, False)]
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return Case(builder.sign(of.key, hashed), [of])
+
+
+def without_identifier(is_root: bool) -> Case:
+    """An authority without a key identifier of its own, or a root without one."""
+    own = h.key("nameless")
+    above = Authority(h.the_root().certificate, h.key("root"))
+    subject = name_of(h.MAKER, common="Nameless")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if is_root else above.certificate.subject)
+        .public_key(own.public_key())
+        .serial_number(8)
+        .not_valid_before(h.YEARS.begin)
+        .not_valid_after(h.YEARS.end)
+    )
+    signing = own if is_root else above.key
+    of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key())
+    for extension, critical in [*h.code_extensions(), (of_issuer, False)]:
+        builder = builder.add_extension(extension, critical)
+    nameless = Authority(builder.sign(signing, SHA256()), own)
+    if is_root:
+        child = below(nameless, "child of nameless")
+        return Case(h.leaf(child, h.CODE_LEAF), [child], root=nameless)
+    return chain_of(nameless)
 
 
 def pathlen_after_self_issued() -> Case:
@@ -277,6 +337,22 @@ REFUSED_CHAINS: dict[str, Callable[[], Case]] = {
     "limbo pathlen::ee-with-intermediate: a leaf that is an authority": lambda: chain_of(
         h.the_platform(), extensions=[*h.code_extensions(0)]
     ),
+    "limbo pathlen::ee-with-intermediate: a leaf that is an authority by name only": lambda: chain_of(
+        h.the_platform(), extensions=of_leaf(basic=(x509.BasicConstraints(ca=True, path_length=0), True))
+    ),
+    "a leaf whose key is not for signatures": lambda: chain_of(
+        h.the_platform(), extensions=of_leaf(usage=(certificates.usage_of("content_commitment"), True))
+    ),
+    "a leaf whose key also signs lists": lambda: chain_of(
+        h.the_platform(),
+        extensions=of_leaf(usage=(certificates.usage_of("digital_signature", "crl_sign"), True)),
+    ),
+    "limbo webpki::forbidden-signature-algorithm-in-leaf: another hash": lambda: built(
+        h.the_platform(), h.CODE_LEAF, SHA384(), ("own", "issuer")
+    ),
+    "limbo aki::leaf-missing-aki": lambda: built(h.the_platform(), h.CODE_LEAF, SHA256(), ("own",)),
+    "limbo ski::intermediate-missing-ski": lambda: without_identifier(is_root=False),
+    "limbo ski::root-missing-ski": lambda: without_identifier(is_root=True),
     "a factory signs code": lambda: chain_of(the_factory()),
     "limbo chain-untrusted-root: two roots with one name": two_roots,
     "the root itself is in the chain": lambda: Case(
@@ -290,10 +366,21 @@ REFUSED_CHAINS: dict[str, Callable[[], Case]] = {
 }
 
 
+#: Where OpenSSL and the profile would both refuse: the profile speaks first, and so is seen to be there.
+IN_OUR_WORDS = {
+    "PKITS 4.6.2 / limbo intermediate-ca-without-ca-bit": "does not say that it is an authority",
+    "PKITS 4.7.1 / limbo ica-ku-keycertsign: keyCertSign not set": "its key usage does not fit",
+    "limbo leaf-ku-keycertsign": "its key usage does not fit",
+    "limbo pathlen::ee-with-intermediate: a leaf that is an authority by name only": "does not say that it is no",
+}
+
+
 @pytest.mark.parametrize("name", REFUSED_CHAINS)
 def test_a_path_that_rfc_5280_or_the_profile_forbids_is_refused(name: str) -> None:
     """Cases named after NIST PKITS (sections) or x509-limbo (namespaces); made here, with our own kinds of key."""
     case = REFUSED_CHAINS[name]()
+    with pytest.raises(Refused, match=IN_OUR_WORDS.get(name)):
+        verdict(case)
     assert rule_against(case.chain, case.trust) == "chain"
     # And it is this rule alone that keeps it out.
     verdict(case, without=frozenset({"chain", "revocation"}))
@@ -430,6 +517,10 @@ REFUSED_LISTS: dict[str, tuple[str, Callable[[], Case]]] = {
     "PKITS 4.14, stricter here: a list for some certificates only": (
         "form",
         lambda: platform_list(more=(DISTRIBUTION, True)),
+    ),
+    "stricter here: an unknown extension of a list that is not critical": (
+        "form",
+        lambda: platform_list(more=(UNKNOWN, False)),
     ),
     "PKITS 4.15: a delta list": ("form", lambda: platform_list(more=(x509.DeltaCRLIndicator(1), True))),
     "limbo crl::crlnumber-missing": ("form", lambda: platform_list(number=None)),
