@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -66,7 +68,7 @@ def test_a_killed_campaign_goes_on_where_it_was_and_leaves_nothing_running(tmp_p
             return 0
 
     try:
-        assert wait_until(lambda: rows() > 0, 90.0)
+        assert wait_until(lambda: rows() > 1, 90.0)  # the second is written when the first is kept for good
         seen = set(descendants(first.pid))
     finally:
         os.kill(first.pid, signal.SIGKILL)
@@ -128,3 +130,29 @@ def test_a_cluster_that_does_not_answer_is_told_in_a_sentence(monkeypatch: pytes
         hands.cluster("tcp://127.0.0.1:1", 1),
     ):
         pass
+
+
+def test_nobody_without_the_campaigns_own_key_gets_a_word_out_of_its_cluster() -> None:
+    import distributed
+
+    with hands.cluster(None, 1) as client:
+        address = str(client.scheduler_info()["address"])
+        assert address.startswith("tls://127.0.0.1:")
+        port = int(address.rpartition(":")[2])
+        stranger = distributed.Security.temporary().get_connection_args("client")["ssl_context"]
+        stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+        without_key = ssl.create_default_context()
+        without_key.check_hostname, without_key.verify_mode = False, ssl.CERT_NONE
+        assert [_words_for(port, wrap) for wrap in (None, without_key, stranger)] == [b"", b"", b""]
+        assert client.submit(os.getpid, pure=False).result() > 0
+
+
+def _words_for(port: int, wrap: ssl.SSLContext | None) -> bytes:
+    """What a stranger hears until the door is shut, which it is within seconds."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20.0) as plain:
+        try:
+            with wrap.wrap_socket(plain) if wrap else plain as line:
+                line.sendall(b"let me in" * 20)
+                return line.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return b""
