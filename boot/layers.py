@@ -30,7 +30,6 @@ _NEXT_SECRET = b"bulkhead next layer's secret 1\0"
 _KEY_SEED = b"bulkhead layer's key 1\0"
 _REGISTER = b"bulkhead measurement register 1\0"
 _DEBUG = b"with debugging open\0"
-_SET = b"bulkhead measurement set 1\0"
 
 
 def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -105,11 +104,6 @@ def register_of(measurements: Iterable[bytes], *, is_debug: bool = False) -> byt
     for measurement in measurements:
         register = extended(register, measurement, is_debug=is_debug)
     return register
-
-
-def measurement_set(parts: Iterable[tuple[str, bytes]]) -> bytes:
-    """One measurement of several (name, digest), whatever their order."""
-    return hashlib.sha256(_SET + codec.encode(sorted(parts))).digest()
 
 
 def _refused(sentence: str) -> Refused:
