@@ -30,8 +30,14 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
     design = jobs.sound_design(given["design"])
     wanted = jobs.wanted(given["attacks"], matrix.built_for(design))
     html = given["html"]
-    if html is not None and not os.access(html.resolve().parent, os.W_OK):
-        raise Refused(f"--html {html}: cannot be written; name a file in a folder that can")
+    if html is not None:
+        _require_writable("--html", html)
+    if given["resume"] is not None:
+        _require_writable("--resume", given["resume"])
+        if not matrix.may_keep_in(given["resume"]):
+            raise Refused(
+                f"--resume {given['resume']}: it is there already, and holds no row of this verb; name another file"
+            )
     started_s = time.monotonic()
 
     def on_row(row: Row, done: int) -> None:
@@ -49,6 +55,19 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
     status = failures.NOT_HELD if found.problems else failures.HELD
     output.write_json(as_json(found, status))
     return status
+
+
+def _require_writable(option: str, path: Path) -> None:
+    """See that a file can be written before the long search. Raises ``Refused``."""
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise Refused(
+            f"{option} {path}: {error.strerror}; name a file in a folder that can be written"
+        ) from None
+    if is_new:
+        path.unlink()
 
 
 def as_named(design: Path) -> Path:

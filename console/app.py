@@ -75,8 +75,8 @@ Example:
 """
 _REJUDGE_EPILOG = """\b
 Examples:
-  run_device.py --keep runs/today && cp -r my_design stricter     (then edit stricter/device.toml)
-  run_device.py rejudge runs/today/attacked.bhj --design stricter
+  run_device.py --keep runs/today && cp -r designs/insulin_pump designs/stricter   (then edit its device.toml)
+  run_device.py rejudge runs/today/attacked.bhj --design designs/stricter
 \b
 Exit status: 0 nothing would differ, 1 something would or cannot be told, 2 it was refused.
 """
@@ -134,7 +134,8 @@ def cli(context: click.Context, /, **given: Any) -> int:
     for name in given:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             verb = context.invoked_subcommand
-            raise click.UsageError(f"options stand after the verb: {verb} --{name} VALUE", context)
+            option = next(p.opts[0] for p in context.command.params if p.name == name)
+            raise click.UsageError(f"options stand after the verb: {verb} {option} VALUE", context)
     return failures.HELD
 
 

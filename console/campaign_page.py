@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from console.shrink_page import one_word
 from console.telling import counted
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
@@ -117,14 +118,19 @@ def breach(result: Result) -> Text:
     """A breach: what got through, and how to see it again."""
     return Text.assemble(
         (f"BREACH {result.attack_id} ", "bold red"),
-        f"{result.reason}\n       replay, or shrink, '{result.line}'",
+        f"{result.reason}\n       replay, or shrink, {one_word(result.line)}",
+        no_wrap=True,
+        overflow="ignore",
     )
 
 
 def _told_one_by_one(what: str, some: tuple[Result, ...]) -> Iterator[Text]:
     for one in some[:TOLD_MAX]:
         yield Text(
-            f"{what}: {one.outcome} {one.attack_id}: {one.reason}\n       replay '{one.line}'", style="yellow"
+            f"{what}: {one.outcome} {one.attack_id}: {one.reason}\n       replay {one_word(one.line)}",
+            style="yellow",
+            no_wrap=True,
+            overflow="ignore",
         )
     if len(some) > TOLD_MAX:
         yield Text(f"and {len(some) - TOLD_MAX:,} more; --json has them all", style="yellow")

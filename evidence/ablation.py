@@ -93,6 +93,25 @@ class _Oracle:
             self.answers[up] = told
         return self.answers[up]
 
+    def behind_all_walls(self) -> Summary:
+        """As ``summary``; where the attack itself had no effect but outputs differed, asked again.
+
+        A busy host that takes a critical partition's window makes outputs differ, too. What was seen stays a doubt.
+        """
+        told = self.summary(frozenset())
+        for _ in range(ASKED_MAX - 1):
+            if (
+                told.outcome != Outcome.BREACH.value
+                or any(one.succeeded for one in told.effects)
+                or told.leaks
+            ):
+                break
+            self.doubts.append(f"behind all walls, once: {'; '.join(told.reasons)}")
+            self.questions += 1
+            told = self.ask(frozenset())
+        self.answers[walls.standing(frozenset(), is_root=self.is_root)] = told
+        return told
+
     def _ask(self, without: frozenset[str]) -> Summary:
         """Once; and again when a sample may have been missed, a busy host may have taken the attacker's window, or the
         attack is a race that it may have lost.
@@ -143,7 +162,7 @@ def search(
     the doing of a busy host, and an answer that rests on one is a doubt.
     """
     oracle = _Oracle(ask, is_root, is_a_race, loses_its_window)
-    walled = oracle.summary(frozenset())
+    walled = oracle.behind_all_walls()
     if walled.outcome == Outcome.NOT_ACTIVATED.value and masked_by:
         outcome, why = _without_effect(oracle.summary(walls.ALL), masked_by)
         if outcome is Outcome.MASKED_BY_HOST:

@@ -416,7 +416,9 @@ def _judge(
     """BREACH before all else: whatever is missing beside it, something got through."""
     got_through = [effect.sentence for effect in effects if effect.succeeded]
     if comparison is not None and comparison.difference is not None:
-        got_through.append(f"therapy's output is not that of the replay: {comparison.difference}")
+        got_through.append(
+            f"what the critical partitions emit is not that of the replay: {comparison.difference}"
+        )
     got_through += [f"a secret of therapy got out: {leak}" for leak in sightings.leaks(run)]
     if severity is not None and severity > harm.Severity.S0 and comparison is not None:
         got_through.append(f"the patient was harmed: grade {severity.name}")

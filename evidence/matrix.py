@@ -199,6 +199,19 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
             )
 
 
+def may_keep_in(path: Path) -> bool:
+    """Whether a file is a record of rows, empty, or not there: nobody else's file is written into."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    for line in path.read_bytes().splitlines():
+        try:
+            msgspec.json.decode(line, type=Kept)
+        except msgspec.DecodeError:
+            continue  # torn, perhaps
+        return True
+    return False
+
+
 @cache
 def code_digest(folder: Path) -> str:
     """A digest of all that a row depends on: the design's folder, Bulkhead's own code, the kernel, and who asks."""

@@ -18,7 +18,7 @@ _FILLS = {1: "#b3261e", 2: "#e8833a", 3: "#e9c46a"}
 _FILL_LARGER, _FILL_NONE = "#9db4c0", "#f3f1ec"
 _STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; color: #1c1b1a; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; color: #1c1b1a; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .lead { color: #57534e; margin-top: 0; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: .35rem .6rem;

@@ -208,12 +208,12 @@ _LAUNCHERS_OWN = ("sandbox", "monitor", "boot", "pyseccomp")
 def _use_image(image_root: str) -> None:
     """Let imports come from the image's ``lib`` and the standard library only.
 
-    The partition author's own files (``app``) are added when the cell is sealed, and behind all else: nothing of
-    theirs may run before, nor stand in for a module of ours.
+    The partition author's own files (``app``) are added when the cell is sealed, and behind these: nothing of theirs
+    may run before, nor stand in for a module of ours. The folder of the packages comes last: where the root is the
+    host's, it may hold all of Bulkhead, and the packages that count are loaded already.
     """
     kept = [p for p in sys.path if p in rootfs.interpreter_paths() or p.endswith(".zip")]
-    third_party = sorted({os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))})
-    sys.path[:] = [f"{image_root}/lib", *kept, *third_party]
+    sys.path[:] = [f"{image_root}/lib", *kept]
     for name in [n for n in sys.modules if n.partition(".")[0] in _LAUNCHERS_OWN]:
         del sys.modules[name]
     schemas = sys.modules["ipc_schemas"]
@@ -261,7 +261,8 @@ class Cell:
         self._life.close()
         self._life = None
         identity.close_memory(self._walls)
-        sys.path.append(f"{self.image_root}/app")
+        packages = {os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))}
+        sys.path += [f"{self.image_root}/app", *sorted(packages)]
 
     def pair(self, **options: int) -> zmq.Socket[bytes]:
         """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""

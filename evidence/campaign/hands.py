@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -18,6 +20,7 @@ from evidence.workers import Summary
 if TYPE_CHECKING:
     from distributed import Client
 
+T = TypeVar("T")
 #: Trials handed out and not yet answered, for each worker: one that runs and one that waits.
 IN_FLIGHT_PER_WORKER = 2
 CONNECT_S = 10.0
@@ -62,8 +65,8 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
         # Whoever can speak to a scheduler can have any code run. So only who holds this key can, which is made anew for
         # each campaign and written nowhere: not another user of this host, nor an attacker whose walls are left out.
         security = distributed.Security.temporary()
-        with (
-            distributed.LocalCluster(
+        own = _deaf_to_interrupts(
+            lambda: distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
@@ -73,10 +76,24 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 env={"DASK_LOGGING__DISTRIBUTED": "critical"},
-            ) as own,
-            distributed.Client(own, security=security, set_as_default=False) as client,
-        ):
+            )
+        )
+        with own, distributed.Client(own, security=security, set_as_default=False) as client:
             yield client
+
+
+def _deaf_to_interrupts(start: Callable[[], T]) -> T:
+    """What ``start`` makes. Processes that it starts inherit that they do not heed a Ctrl-C.
+
+    On a terminal that goes to all of them, and only the campaign itself is to heed it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return start()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return start()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _first_line(error: BaseException) -> str:

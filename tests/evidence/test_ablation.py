@@ -134,6 +134,34 @@ def test_a_search_that_has_asked_all_that_it_may_says_that_there_may_be_more(
     assert row.questions <= 12
 
 
+def test_outputs_that_differ_once_behind_all_walls_are_asked_about_again_and_stay_a_doubt() -> None:
+    device = Device([frozenset({"uid"})])
+    asked: list[frozenset[str]] = []
+
+    def busy(times: int) -> ablation.Ask:
+        def ask(without: frozenset[str]) -> Summary:
+            asked.append(without)
+            is_first = not without and asked.count(without) <= times
+            return told(False, Outcome.BREACH) if is_first else device(without)
+
+        asked.clear()
+        return ask
+
+    row = ablation.search("X01", busy(1), walls.ALL, is_root=True)
+    assert (row.outcome, [cut.walls for cut in row.cuts]) == (Outcome.HELD, [frozenset({"uid"})])
+    assert not row.is_complete
+    assert row.doubts[0].startswith("behind all walls, once: because")
+    assert row.questions == len(asked)
+    row = ablation.search("X01", busy(9), walls.ALL, is_root=True)
+    assert (row.outcome, len(asked)) == (Outcome.BREACH, 3)
+
+
+def test_what_got_through_all_walls_is_not_asked_about_again() -> None:
+    device = Device([frozenset()])
+    row = search(device)
+    assert (row.outcome, len(device.asked)) == (Outcome.BREACH, 1)
+
+
 def test_a_window_lost_on_a_busy_host_is_not_taken_for_a_wall() -> None:
     device = Device([frozenset({"uid"})])
     busy = iter([True, False] * 50)

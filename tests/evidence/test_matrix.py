@@ -50,3 +50,12 @@ def test_what_no_search_has_written_is_not_believed(folder: Path, tmp_path: Path
     assert old in text
     keep.write_text(text.replace(old, new))
     assert list(matrix._kept(keep, design, UP)) == []
+
+
+def test_rows_are_kept_in_no_file_of_anybody_elses(tmp_path: Path) -> None:
+    mine = tmp_path / "README.md"
+    mine.write_text("# mine\n")
+    assert not matrix.may_keep_in(mine)
+    assert matrix.may_keep_in(tmp_path / "new.jsonl")
+    (tmp_path / "empty").touch()
+    assert matrix.may_keep_in(tmp_path / "empty")

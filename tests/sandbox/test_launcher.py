@@ -8,11 +8,15 @@ import os
 import select
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from ipc_schemas import codec, links
+from sandbox import stub
 from sandbox.launcher import Nascent
 
 
@@ -114,3 +118,19 @@ def test_a_launch_that_is_abandoned_is_killed(pair: tuple[Nascent, socket.socket
     nascent.abandon()
     assert select.select([nascent.pidfd], [], [], 5.0)[0]
     assert theirs.recv(1) == b""
+
+
+def test_an_images_own_files_come_before_whatever_else_is_installed_beside_the_packages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where all of Bulkhead was installed, a partition without walls imported ``faults`` from there, not its own."""
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(sys, "path", ["/image/lib"])
+    cell = stub.Cell.__new__(stub.Cell)
+    cell.image_root, cell._walls, cell._life = "/image", frozenset(), theirs
+    with ours:
+        ours.send(b"go")
+        cell.seal()
+    own, *packages = sys.path[1:]
+    assert own == "/image/app"
+    assert str(Path(msgspec.__file__).parent.parent) in packages
