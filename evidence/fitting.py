@@ -61,9 +61,11 @@ def _require_place(each: Injection, attack: Attack, design: Design, frames: int)
         fits = [name for name in names if can_be_run_on(attack, name, design)]
         where = f"it can on {', '.join(fits)}" if fits else f"{design.name} has none for it"
         raise LineWrong(f"{told}/{each.partition}: {each.attack_id} cannot be run there; {where}")
-    if each.frame >= frames:
+    if each.frame + attack.shows_within_frames > frames:
         enough = each.frame + attack.shows_within_frames + MARGIN_FRAMES
-        raise LineWrong(f"{told}: the run ends after {frames} frames, before that; write frames={enough}")
+        raise LineWrong(
+            f"{told}: the run ends after {frames} frames, before its effect could show; write frames={enough}"
+        )
     if attack.strike is not None and each.frame == 0:
         raise LineWrong(f"{told}: what comes from outside strikes between two frames, the first time at 1")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 
-from evidence.experiment import MARGIN_FRAMES, Experiment
+from evidence.experiment import Experiment
 from evidence.outcome import Outcome
 from evidence.workers import Summary
 from faults import attack_files, usual
@@ -416,16 +416,13 @@ class _Search:
         return replace(moved, frames=self.smallest.frames - (one.frame - frame))
 
     def _fewer_frames(self) -> None:
-        """First what the attacks' files say is long enough, then ever fewer."""
-        last = max(one.frame for one in self.smallest.injections)
+        """What the attacks' files say is long enough, and no fewer: a shorter run would say nothing."""
         ends = [
             one.frame + self.attacks[one.attack_id].shows_within_frames for one in self.smallest.injections
         ]
-        enough = max(ends) + MARGIN_FRAMES
-        if enough < self.smallest.frames:
-            self.still(self._for(enough), f"{enough} frames are enough")
-        if not self.still(self._for(last + 1), f"{last + 1} frames are enough"):
-            self._bisect(last + 1, self.smallest.frames, self._for, "frames")
+        enough = max(ends)
+        if enough < self.smallest.frames and not self.still(self._for(enough), f"{enough} frames are enough"):
+            self._bisect(enough, self.smallest.frames, self._for, "frames")
 
     def _for(self, frames: int) -> Experiment:
         return replace(self.smallest, frames=min(frames, self.smallest.frames))

@@ -59,7 +59,7 @@ class Peaks:
     #: System V shared memory of its making that stood where all on the machine can see it.
     segment_bytes_max: int = 0
     #: Descriptors in its Unix sockets that nobody had taken out.
-    parked_fds_max: int = 0
+    parked_fds_max: int = -1
 
 
 class Admitted(NamedTuple):

@@ -164,8 +164,9 @@ class Watcher:
             peak.segment_bytes_max = max(peak.segment_bytes_max, size)
         for label, processes in members.items():
             peak = self.peaks[label, frame]
-            parked = sum(_parked_fds(one.pid) for one in processes)
-            peak.parked_fds_max = max(peak.parked_fds_max, parked)
+            seen = [count for count in (_parked_fds(one.pid) for one in processes) if count >= 0]
+            if seen:
+                peak.parked_fds_max = max(peak.parked_fds_max, sum(seen))
         for key in kernel_tables.keys(self._token):
             self.shared_files[frame, f"{KEYS}/{key}"] = 0
         jump_us = self._clock_error.jump_us()
@@ -299,14 +300,17 @@ def _look(pid: int) -> _Process | None:
 
 
 def _parked_fds(pid: int) -> int:
-    """Descriptors that were sent to a process's Unix sockets and that it has not taken out."""
+    """Descriptors that were sent to a process's Unix sockets and that it has not taken out; -1: not for us to see."""
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")[:FDS_LOOKED_AT_MAX]
+    except OSError:
+        return -1
     parked = 0
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd")[:FDS_LOOKED_AT_MAX]:
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
-                    with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
-                        parked += sum(int(line.split()[1]) for line in file if line.startswith("scm_fds:"))
+    for name in names:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+                with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+                    parked += sum(int(line.split()[1]) for line in file if line.startswith("scm_fds:"))
     return parked
 
 

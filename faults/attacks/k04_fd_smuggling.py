@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 
-from faults.attack import Attack, Between, Effect, Injection, Parameters, Report
+from faults.attack import Attack, Between, CannotTell, Effect, Injection, Parameters, Report
 from faults.implant import bodies
 from faults.implant.foothold import Foothold, raw_stream_fds
 from faults.seen import Observations, bound
@@ -71,6 +71,10 @@ def effect(seen: Observations, injection: Injection) -> Effect:
     most = max(peak.fds_max for peak in seen.peaks_of(injection, seen.gate_label))
     if 0 <= usual < most - 1:
         return Effect(True, f"The reader of its channel took in {most - usual} descriptors of its making.")
+    if parked < 0 and seen.ended(injection, seen.attacker):  # its sockets are gone, and what lay in them
+        parked = 0
+    if parked < 0 or most < 0:
+        raise CannotTell("the descriptors of attacker or reader could not be looked at")
     return Effect(
         False, f"The reader of its channel took in no descriptor, and at most {parked} lay in its sockets."
     )

@@ -28,7 +28,7 @@ def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack
     chance = Random(11)
     for _ in range(30):
         one = Injection(
-            chance.randint(1, 99), attack_id, attack.draw(chance), partition=chance.choice(attack.partitions)
+            chance.randint(1, 60), attack_id, attack.draw(chance), partition=chance.choice(attack.partitions)
         )
         whole = Experiment(PUMP.folder, (one,), 100)
         assert experiment.read(whole.line) == whole
@@ -45,7 +45,7 @@ def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack
         ("K01@3/world", "no such partition"),
         ("C06@3/therapy", "C06 cannot be run there; it can on transfer"),
         ("K03@3/therapy", "K03 cannot be run there; it can on transfer"),
-        ("C06@9", "the run ends after 9 frames, before that; write frames=14"),
+        ("C06@9", "the run ends after 9 frames, before its effect could show; write frames=14"),
         ("F04@0", "strikes between two frames, the first time at 1"),
         ("C06@3(form=all)", "C06 has no parameter 'form'; it has shape"),
         ("K02@3(form=all)", "K02 has no parameter 'form'; it has none"),
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused_with_what_would(words: str, says: str) -> 
 
 
 def test_what_can_be_asked_for_but_is_not_drawn_fits() -> None:
-    fitting.require_fit(experiment.read("design=d frames=9 F04@3(kind=stuck) F05@5(where=value)"), PUMP)
+    fitting.require_fit(experiment.read("design=d frames=10 F04@3(kind=stuck) F05@5(where=value)"), PUMP)
 
 
 def test_a_design_takes_its_own_attacks_and_those_on_the_kernel_in_its_own_partitions() -> None:

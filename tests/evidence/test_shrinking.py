@@ -66,7 +66,7 @@ def _asked(tell: Tell = _breaches) -> tuple[list[str], Callable[[str], Summary]]
 SMALLEST = Experiment(
     PUMP,
     (Injection(9, "K19", {"bytes": 2 << 20, "count": 700}),),
-    10,
+    12,
     without=frozenset({"mntns", "rlimits"}),
 )
 
