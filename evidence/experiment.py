@@ -368,7 +368,11 @@ def perform(experiment: Experiment, references: References) -> Finding:
     is_inside = bool(taken_over(run) & noninterference.critical(run.design))
     added = None if run.ended_by is not None or is_inside else _severity(run, twin, experiment)
     is_compared = is_walled and not is_inside
-    outcome, reasons = _judge(run, effects, activated, comparison if is_compared else None, added)
+    idle = [one.attack_id for one, ran in zip(run.schedule, activated, strict=True) if not ran]
+    leaks = sightings.leaks(run)
+    outcome, reasons = verdict(
+        Facts(effects, idle, comparison if is_compared else None, added, leaks, sightings.unfinished(run))
+    )
     return Finding(
         experiment,
         outcome,
@@ -385,7 +389,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
         run,
         reference.run,
         tuple(treated),
-        sightings.leaks(run),
+        leaks,
     )
 
 
@@ -406,35 +410,43 @@ def _severity(run: Run, calm: Reference, experiment: Experiment) -> harm.Severit
         return None
 
 
-def _judge(
-    run: Run,
-    effects: Sequence[Effect],
-    activated: Sequence[bool],
-    comparison: Comparison | None,
-    severity: harm.Severity | None,
-) -> tuple[Outcome, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a verdict rests on. ``comparison`` is ``None`` where none counts, ``added_harm`` where none can be graded.
+
+    ``leaks`` are places where secrets turned up, ``unfinished`` what the run lacks, ``idle`` attacks that never ran.
+    """
+
+    effects: Sequence[Effect]
+    idle: Sequence[str] = ()
+    comparison: Comparison | None = None
+    added_harm: harm.Severity | None = None
+    leaks: Sequence[str] = ()
+    unfinished: Sequence[str] = ()
+
+
+def verdict(facts: Facts) -> tuple[Outcome, list[str]]:
     """BREACH before all else: whatever is missing beside it, something got through."""
-    got_through = [effect.sentence for effect in effects if effect.succeeded]
-    if comparison is not None and comparison.difference is not None:
+    got_through = [effect.sentence for effect in facts.effects if effect.succeeded]
+    compared, added = facts.comparison, facts.added_harm
+    if compared is not None and compared.difference is not None:
         got_through.append(
-            f"what the critical partitions emit is not that of the replay: {comparison.difference}"
+            f"what the critical partitions emit is not that of the replay: {compared.difference}"
         )
-    got_through += [f"a secret of therapy got out: {leak}" for leak in sightings.leaks(run)]
-    if severity is not None and severity > harm.Severity.S0 and comparison is not None:
-        got_through.append(f"the patient was harmed: grade {severity.name}")
+    got_through += [f"a secret of therapy got out: {leak}" for leak in facts.leaks]
+    if added is not None and added > harm.Severity.S0 and compared is not None:
+        got_through.append(f"the patient was harmed: grade {added.name}")
     if got_through:
         return Outcome.BREACH, got_through
-    why = sightings.unfinished(run)
-    if why:
-        return Outcome.NO_REPLY, [f"the run {each}" for each in why]
-    if not effects:
+    if facts.unfinished:
+        return Outcome.NO_REPLY, [f"the run {each}" for each in facts.unfinished]
+    if not facts.effects:
         return Outcome.NOT_ACTIVATED, ["the experiment has no injection"]
-    if not all(activated):
-        idle = [one.attack_id for one, ran in zip(run.schedule, activated, strict=True) if not ran]
-        return Outcome.NOT_ACTIVATED, [f"{', '.join(idle)} never ran"]
-    blind = [effect.sentence for effect in effects if effect.succeeded is None]
-    if comparison is not None and comparison.is_vacuous:
+    if facts.idle:
+        return Outcome.NOT_ACTIVATED, [f"{', '.join(facts.idle)} never ran"]
+    blind = [effect.sentence for effect in facts.effects if effect.succeeded is None]
+    if compared is not None and compared.is_vacuous:
         blind.append("therapy emitted nothing, so there was nothing to compare")
     if blind:
         return Outcome.UNKNOWN, blind
-    return Outcome.HELD, [effect.sentence for effect in effects]
+    return Outcome.HELD, [effect.sentence for effect in facts.effects]
