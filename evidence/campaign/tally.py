@@ -101,6 +101,8 @@ class Tally:
         lost = self.walled.of(*NO_ANSWER)
         if lost:
             found.append(f"{lost} of {self.walled.trials} trials behind all walls have no answer")
+        if self.done and not self.walled.of(*COUNT):
+            found.append("no trial behind all walls counts, so nothing can be said")
         silent = [
             f.attack_id
             for f in self.families

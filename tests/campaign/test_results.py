@@ -59,7 +59,7 @@ def test_a_control_whose_effect_was_missed_twice_is_run_a_third_time_and_no_more
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(results, "masked_by", lambda *_: "")
-    for seen_at, outcome in ((4, "HELD"), (5, "VACUOUS")):
+    for seen_at, outcome in ((6, "HELD"), (7, "VACUOUS")):
         asked: list[str] = []
 
         def seldom(line: str, asked: list[str] = asked, seen_at: int = seen_at) -> Summary:
@@ -67,8 +67,21 @@ def test_a_control_whose_effect_was_missed_twice_is_run_a_third_time_and_no_more
             is_seen = len(asked) == seen_at
             return Summary(line, "BREACH" if is_seen else "HELD", (Told("K09", is_seen, "."),), ("because",))
 
-        assert results.performed(SOME.trial(1), seldom).outcome == outcome
-        assert len(asked) == 4
+        found = results.performed(SOME.trial(1), seldom)
+        assert found.outcome == outcome
+        assert ("in run 3 only" in found.reason) == (outcome == "HELD")
+        assert ["without=all" in line for line in asked] == [False, True] * 3
+    lines: list[str] = []
+
+    def fickle(line: str) -> Summary:
+        """Held once, and then not."""
+        lines.append(line)
+        got_through = len(lines) == 3
+        return Summary(
+            line, "BREACH" if got_through else "HELD", (Told("K09", got_through, "."),), ("because",)
+        )
+
+    assert results.performed(SOME.trial(1), fickle).outcome == "BREACH"
 
 
 @pytest.mark.parametrize("outcome", ["BREACH", "NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])
