@@ -15,7 +15,7 @@ from tests.console.test_json import documented, keys_of, written
 
 BREACH = "design=designs/insulin_pump frames=4 without=recheck,schema,escape 'C06@1(shape=wrong type)'"
 SMALLEST = (
-    "design=designs/insulin_pump seed=1 patient=0 frames=2 clock=virtual "
+    "design=designs/insulin_pump seed=1 patient=0 frames=4 clock=virtual "
     "without=recheck,schema 'C06@1(shape=wrong type)'"
 )
 
@@ -44,7 +44,7 @@ def test_shrink_prints_a_line_that_replays_and_writes_a_test_and_its_object(tmp_
 
 
 def test_what_does_not_get_through_is_refused_in_one_sentence_with_status_2() -> None:
-    refused = commands.run("shrink", "design=designs/insulin_pump frames=6 C06@4")
+    refused = commands.run("shrink", "design=designs/insulin_pump frames=7 C06@4")
     assert refused.returncode == 2
     (sentence,) = refused.stderr.splitlines()
     assert "nothing got through (HELD: " in sentence
@@ -81,7 +81,7 @@ def test_a_line_that_does_not_fit_its_design_is_refused_by_both_verbs(verb: str)
 
 
 def test_replay_says_how_the_attacker_was_treated_and_what_the_catalogue_expects() -> None:
-    held = commands.run("replay", "design=designs/insulin_pump frames=6 C07@4")
+    held = commands.run("replay", "design=designs/insulin_pump frames=7 C07@4")
     assert held.returncode == 0
     assert "seen to be done about it: dropped; the catalogue expects DROP\n" in held.stdout
     listed = commands.run("attack")
