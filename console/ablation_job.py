@@ -33,6 +33,7 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
     if html is not None:
         _require_writable("--html", html)
     if given["resume"] is not None:
+        jobs.require_outside("--resume", given["resume"], design)
         _require_writable("--resume", given["resume"])
         if not matrix.may_keep_in(given["resume"]):
             raise Refused(

@@ -44,7 +44,7 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
     if given["plan"]:
         output.show(campaign_page.plan(sampler))
         return failures.HELD
-    with _folder(given["keep"]) as folder:
+    with _folder(given["keep"], design) as folder:
         found = _performed(output, given, design, sampler, folder)
         named = _flaws(found, design)
         if given["keep"] is not None:
@@ -84,11 +84,12 @@ def planned(design: Design, given: Mapping[str, Any]) -> Sampler:
 
 
 @contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
+def _folder(keep: Path | None, design: Design) -> Iterator[Path]:
     if keep is None:
         with TemporaryDirectory(prefix="bulkhead-campaign-") as name:
             yield Path(name)
         return
+    jobs.require_outside("--keep", keep, design)
     try:
         keep.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -67,7 +67,7 @@ def guarded(command: Callable[[], int], on_refusal: Callable[[str], None] = lamb
     try:
         return command()
     except (KeyboardInterrupt, click.Abort):
-        say("stopped as asked; nothing was left running")
+        say("stopped as asked; all that the wall lifeline ties has ended")
         return INTERRUPTED
     except click.ClickException as error:
         sentence = _usage(error)

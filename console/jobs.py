@@ -82,6 +82,15 @@ def wanted(asked: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
     return named
 
 
+def require_outside(option: str, path: Path, design: Design) -> None:
+    """See that results are kept outside the design's folder, whose digest they would change. Raises ``Refused``."""
+    if path.resolve().is_relative_to(design.folder.resolve()):
+        raise Refused(
+            f"{option} {path}: it lies in the design's own folder, whose files are part of what is tested; "
+            "name a place outside"
+        )
+
+
 def attackable(given: Mapping[str, Any]) -> Design:
     """The design, if the attacks of the catalogue can be tried on it.
 

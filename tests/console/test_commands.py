@@ -189,7 +189,7 @@ def test_a_stop_leaves_nothing_running(
     process = commands.start(*arguments)
     _, err, left = commands.stop_after(process, seconds, number)
     assert process.returncode == 130
-    assert err.strip() == "run_device: stopped as asked; nothing was left running"
+    assert err.strip() == "run_device: stopped as asked; all that the wall lifeline ties has ended"
     assert left == set()
 
 
@@ -264,7 +264,7 @@ def test_a_stop_on_a_terminal_is_quick_and_leaves_the_screen_as_it_was() -> None
     assert "paced for viewing" in shown
     assert "\x1b[?1049h" in shown
     assert shown.rindex("\x1b[?1049l") > shown.rindex("\x1b[?1049h")
-    assert shown.rstrip().endswith("stopped as asked; nothing was left running")
+    assert shown.rstrip().endswith("stopped as asked; all that the wall lifeline ties has ended")
 
 
 @pytest.mark.slow
