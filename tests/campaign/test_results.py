@@ -9,6 +9,7 @@ import pytest
 
 from evidence.campaign import results
 from evidence.campaign.results import Result
+from evidence.campaign.strata import Trial
 from evidence.campaign.tally import tally, told, walls_told
 from evidence.workers import Summary, Told
 from sandbox import walls
@@ -139,3 +140,33 @@ def test_walls_that_did_not_stand_in_some_trial_that_counts_are_named() -> None:
 
 def standing(number: int, up: frozenset[str]) -> Summary:
     return msgspec.structs.replace(made(number, "HELD").summary, standing=tuple(sorted(up)))
+
+
+def test_trials_are_counted_under_their_own_phase_attack_and_walls() -> None:
+    found = tally(SOME, [made(number, "HELD") for number in range(40)])
+    trials = [SOME.trial(number) for number in range(40)]
+    for phase, cell in found.by_phase.items():
+        assert cell.trials == sum(one.stratum.phase == phase for one in trials) > 0
+    for family in found.families:
+        mine = [one for one in trials if one.stratum.attack_id == family.attack_id]
+        assert family.cell.trials == len(mine)
+        tried = {str(sorted(one.experiment.injections[0].parameters.items())) for one in mine}
+        assert family.tried == len(tried)
+    both = sampler(("K09",), 12, wall_sets=("all", "none"))
+    some = [_breached(both.trial(number)) for number in range(12)]
+    walled = sum(one.walls == "all" for one in some)
+    found = tally(both, some)
+    assert 0 < walled < 12
+    assert (found.walled.trials, found.by_walls["none"].trials) == (walled, 12 - walled)
+    assert len(found.breaches) == walled
+
+
+def test_a_campaign_in_which_nothing_behind_all_walls_counts_says_so() -> None:
+    bare = sampler(("K09",), 6, wall_sets=("none",))
+    some = [_breached(bare.trial(number)) for number in range(6)]
+    assert tally(bare, some).problems == ["no trial behind all walls counts, so nothing can be said"]
+
+
+def _breached(one: Trial) -> Result:
+    summary = Summary(one.experiment.line, "BREACH")
+    return Result(one.number, "K09", one.stratum.walls, one.stratum.phase, "BREACH", "so", summary)

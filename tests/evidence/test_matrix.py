@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -59,3 +60,22 @@ def test_rows_are_kept_in_no_file_of_anybody_elses(tmp_path: Path) -> None:
     assert matrix.may_keep_in(tmp_path / "new.jsonl")
     (tmp_path / "empty").touch()
     assert matrix.may_keep_in(tmp_path / "empty")
+
+
+def test_a_change_in_any_room_that_an_experiment_runs_in_is_another_code(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
+    for room in rooms:
+        (tmp_path / "house" / room).mkdir(parents=True)
+        (tmp_path / "house" / room / "one.py").write_text("x = 1\n")
+    monkeypatch.setattr(matrix, "_ROOT", tmp_path / "house")
+    digest = matrix.code_digest.__wrapped__
+    seen = {digest(folder)}
+    for path in (*(tmp_path / "house" / room / "one.py" for room in rooms), folder / "world.py"):
+        path.write_text(path.read_text() + "\n")
+        seen.add(digest(folder))
+    assert len(seen) == 1 + len(rooms) + 1
+    is_root = os.geteuid() == 0
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000 if is_root else 0)
+    assert digest(folder) not in seen
