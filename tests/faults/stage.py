@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ import pytest
 from faults.attack import Injection
 from faults.seen import Observations
 from faults.watcher import SELDOM, Watcher
+from tests.support.devices import descendants
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
@@ -180,3 +183,15 @@ def skip_if_host_forbids(what: str) -> None:
     }
     if reasons[what]:
         pytest.skip(f"MASKED-BY-HOST: this host itself forbids {what}")
+
+
+def end_adopted(names: tuple[str, ...] = ("transfer", "therapy")) -> None:
+    """End partitions that earlier tests of this process have left to it: those without a lifeline live on for a while.
+
+    A process that launches becomes the parent of what its monitors leave behind, and a watcher of its tree sees them.
+    """
+    for pid, comm in descendants(os.getpid()).items():
+        if comm in names or comm.startswith("gate-"):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
