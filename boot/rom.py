@@ -13,6 +13,7 @@ from typing import NoReturn
 import msgspec
 
 from boot import admission, measured, stage
+from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import codec, element
 from ipc_schemas.release import Handover
@@ -31,7 +32,7 @@ def main() -> NoReturn:
         _end(handover, refused)
     for slot in slots:
         try:
-            _boot(msgspec.structs.replace(handover, slot=slot))
+            _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
         except Refused as refused:
             said = stage.refusal_of(STAGE, refused)
             stage.tell(handover, "boot_refused", f"slot {slot}: {refused}", msgspec.to_builtins(said))
@@ -48,10 +49,9 @@ def _slots(facts: element.Facts) -> list[str]:
     return found
 
 
-def _boot(handover: Handover) -> NoReturn:
+def _boot(handover: Handover, chip: Element, facts: element.Facts) -> NoReturn:
     """Start the bootloader of this slot. Raises ``Refused``."""
-    chip = stage.element_of(handover)
-    rules = stage.rules_for(handover, chip.facts())
+    rules = stage.rules_for(handover, facts)
     shelf = stage.slot_of(handover)
     found, signers = admission.admit_release(shelf, rules)
     bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)

@@ -91,7 +91,7 @@ def flipped_image(device: Device, _: Bench) -> None:
     _flip(device.flash / "slot_a/monitor.img", -1)  # in the archive's comment length: it still runs
 
 
-def truncated_image(device: Device, bench: Bench) -> None:
+def lengthened_image(device: Device, bench: Bench) -> None:
     longer = bench.monitor + b"\0\0"
     (device.flash / "slot_a/monitor.img").write_bytes(longer[:-2] + b"\0")
 
@@ -141,7 +141,7 @@ def for_other_hardware(device: Device, bench: Bench) -> None:
     ("attack", "rule", "without"),
     [
         (flipped_image, "digest", {"digest"}),
-        (truncated_image, "digest", {"digest"}),
+        (lengthened_image, "digest", {"digest"}),
         (mixed, "release", {"release"}),
         (unsigned, "signature", {"signature"}),
         (signed_by_nobody, "chain", {"chain", "revocation"}),

@@ -51,7 +51,7 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["--seed", "x"], "--seed"),
         (["--seed", "-1"], "--seed"),
         (["--seed", "4", "run"], "after the verb"),
-        (["--json", "x.json", "run"], "run --json VALUE"),
+        (["--json", "nowhere/x.json", "run"], "run --json VALUE"),
         (["ablate", "C06", "--resume", "README.md"], "holds no row of this verb"),
         (["ablate", "C06", "--resume", "designs/insulin_pump/x.jsonl"], "in the design's own folder"),
         (["ablate", "C06", "--html", "/proc/x.html"], "--html /proc/x.html"),
