@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
-from types import FrameType
 
 from sandbox import linux, namespaces
-
-#: How long what outlives its monitor stays when the ``lifeline`` wall is off.
-LEFT_S_MAX = 60.0
 
 
 def become(walls: frozenset[str], outer_uid: int, is_root: bool) -> None:
@@ -43,17 +37,9 @@ def new_session(walls: frozenset[str]) -> None:
 
 
 def tie_to_monitor(walls: frozenset[str]) -> None:
-    """Die when the monitor does. Without the wall the process lives on, but not for ever: nothing else would end it."""
+    """Die when the monitor does. Without the wall the process lives on until its watchman ends it."""
     if "lifeline" in walls:
         linux.die_with_parent()
-        return
-    signal.signal(signal.SIGUSR2, _end_later)
-    linux.prctl(linux.PR_SET_PDEATHSIG, int(signal.SIGUSR2))
-
-
-def _end_later(_number: int, _frame: FrameType | None) -> None:
-    time.sleep(LEFT_S_MAX)
-    os._exit(1)
 
 
 def close_memory(walls: frozenset[str]) -> None:

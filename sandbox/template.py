@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ipc_schemas import codec, links
@@ -23,22 +23,28 @@ from sandbox import cgroups, linux, namespaces, stub
 
 _ORDERS: codec.Codec[links.LaunchOrder] = codec.Codec(links.LaunchOrder)
 _DESCRIPTORS = 4
+#: How long what outlives its monitor stays when the ``lifeline`` wall is off.
+LEFT_S_MAX = 60.0
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A launch whose first child still lives. ``sync`` is our end of the socket to the two children."""
+    """A launch whose first child still lives. ``sync`` is our end of the socket to the two children.
+
+    ``untied`` holds a pidfd of the second once the first has handed it over, which it does without a lifeline.
+    """
 
     order: links.LaunchOrder
     descriptors: list[int]
     first: int
     first_pidfd: int
     sync: socket.socket
+    untied: list[int] = field(default_factory=list)
 
     def close(self) -> None:
         """Let go of everything, here or in a forked child."""
         self.sync.close()
-        for descriptor in (*self.descriptors, self.first_pidfd):
+        for descriptor in (*self.descriptors, self.first_pidfd, *self.untied):
             os.close(descriptor)
 
 
@@ -63,7 +69,7 @@ class Template:
                 if each.first_pidfd in ready:
                     self._finish(each)
                 elif each.sync.fileno() in ready:
-                    self._map(each)
+                    self._hear(each)
             if self._control.fileno() in ready and not self._take():
                 return
 
@@ -85,17 +91,25 @@ class Template:
             ours.close()
             _first_child(order, descriptors, theirs)
         theirs.close()
+        ours.setblocking(False)
         self._pending.append(_Pending(order, descriptors, first, os.pidfd_open(first), ours))
         return True
 
-    def _map(self, each: _Pending) -> None:
-        """The first child has left its namespaces: map its ids, which has to be done from outside."""
+    def _hear(self, each: _Pending) -> None:
+        """What the first child says: that it has left its namespaces, or whom a watchman is to see to."""
         try:
-            word = each.sync.recv(1)
-        except ConnectionResetError:  # killed with our answer unread: its pidfd is about to say so
+            word, descriptors, _, _ = socket.recv_fds(each.sync, 1, 1)
+        except (
+            BlockingIOError,
+            ConnectionResetError,
+        ):  # killed with our answer unread: its pidfd will say so
             return
-        if word != b"u":
-            return
+        each.untied += descriptors
+        if word == b"u":
+            self._map(each)
+
+    def _map(self, each: _Pending) -> None:
+        """Map the first child's ids, which has to be done from outside."""
         try:
             if "userns" in each.order.walls:
                 namespaces.write_id_map(each.first, each.order.outer_uid)
@@ -108,10 +122,36 @@ class Template:
     def _finish(self, each: _Pending) -> None:
         """The first child is gone: the second now belongs to the monitor, and may go on."""
         os.waitpid(each.first, 0)
+        self._hear(each)
+        for pidfd in each.untied:
+            _watch(pidfd)
         with suppress(OSError):  # there is no second child
             each.sync.send(b"a")
         each.close()
         self._pending.remove(each)
+
+
+def _watch(process: int) -> None:
+    """Fork a watchman: whatever a process does to itself, it ends ``LEFT_S_MAX`` after the monitor has.
+
+    ``process`` is its pidfd.
+    """
+    monitor = os.pidfd_open(os.getppid())
+    if os.fork() != 0:
+        os.close(monitor)
+        return
+    try:
+        linux.set_name("bh-watchman")
+        linux.close_descriptors_except((0, 1, 2, process, monitor))
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        poll.register(monitor, select.POLLIN)
+        if process not in {descriptor for descriptor, _ in poll.poll()}:
+            poll.unregister(monitor)
+            if not poll.poll(LEFT_S_MAX * 1_000):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 def main() -> None:
@@ -166,16 +206,18 @@ def _first_child(order: links.LaunchOrder, descriptors: list[int], sync: socket.
         if child == 0:
             stub.run(order, descriptors, sync)
             os._exit(0)
-        _announce(life, child)
+        pidfd = os.pidfd_open(child)
+        if "lifeline" not in walls:
+            socket.send_fds(sync, [b"w"], [pidfd])
+        _announce(life, child, pidfd)
     except OSError as error:
         _tell(life, links.Failed(f"{order.name}: {error}"))
         os._exit(1)
     os._exit(0)
 
 
-def _announce(life: int, child: int) -> None:
+def _announce(life: int, child: int, pidfd: int) -> None:
     """Hand the child's pidfd to the monitor; if it does not want it any more, there shall be no child."""
-    pidfd = os.pidfd_open(child)
     with socket.socket(fileno=os.dup(life)) as channel:
         try:
             socket.send_fds(channel, [codec.encode(links.Born(child))], [pidfd])

@@ -37,6 +37,9 @@ _POLL_MS = 100
 BOOT_S_MAX = 60.0
 #: From the last frame until the monitor is gone.
 END_S_MAX = 10.0
+#: How long the monitor may say nothing beyond what a frame may take, counted in polls, so that a bench that was itself
+#: stopped blames nobody.
+SILENCE_S_MAX = 60.0
 
 
 _SCHEMAS_RUN_THERE = "a design's schemas run in the monitor too: see that they neither wait nor exit"
@@ -194,7 +197,9 @@ class Bench:
             priority=plan.priority,
         )
         self._send(order)
-        session = _Session(self, record, schemas, world, on_note, on_frame)
+        budgets_ms = sum(window.budget_ms for window in design.windows)
+        frame_s_max = (budgets_ms if plan.clock == "virtual" else design.frame_ms) / 1_000
+        session = _Session(self, record, schemas, world, frame_s_max, on_note, on_frame)
         try:
             session.live()
         finally:
@@ -224,10 +229,12 @@ class _Session:
         record: Record,
         schemas: Any,
         world: Any,
+        frame_s_max: float,
         on_note: Callable[[links.Note], None],
         on_frame: Callable[[int, Any], None],
     ) -> None:
         self._bench = bench
+        self._frame_s_max = frame_s_max
         self._record = record
         self._schemas = schemas
         self._world = world
@@ -237,6 +244,7 @@ class _Session:
         self._socket: zmq.Socket[bytes] | None = None
         self._is_over = False
         self._boot_until_s = time.monotonic() + BOOT_S_MAX
+        self._silent_polls = 0
         bench.control.setblocking(False)
 
     def close(self) -> None:
@@ -258,6 +266,7 @@ class _Session:
                 self._is_over = True
                 return
             note = _NOTES.decode_loosely(message)
+            self._silent_polls = 0
             self._record.notes.append(note)
             self._on_note(note)
             if note.kind == "world_gate" and self._socket is None:
@@ -285,11 +294,14 @@ class _Session:
                 continue
             if self._record.frames_done >= self._record.plan.frames:
                 self._poll_control()
+                self._note_silence()
                 continue
             try:
                 message = self._socket.recv()
             except zmq.Again:
+                self._note_silence()
                 continue
+            self._silent_polls = 0
             if ports is None:
                 ports = Ports(codec.Codec(wire.Hello).decode(message), self._schemas)
                 continue
@@ -346,8 +358,21 @@ class _Session:
                 self._socket.send(message)
             except zmq.Again:
                 self.drain_notes()
+                self._note_silence()
             else:
                 return
+
+    def _note_silence(self) -> None:
+        """Count one more poll in which nobody spoke. A monitor that stands still is no reason to wait for ever."""
+        self._silent_polls += 1
+        silence_s = self._silent_polls * _POLL_MS / 1_000
+        if silence_s <= SILENCE_S_MAX + self._frame_s_max:
+            return
+        self._bench.monitor.kill()
+        raise BenchError(
+            f"the monitor said nothing for {silence_s:.0f} s after frame {self._record.frames_done} of "
+            f"{self._record.plan.frames} and was killed; see what stopped it, and run again"
+        )
 
     def _finish(self) -> None:
         """If the device went away before its time, the hardware goes on alone."""

@@ -238,10 +238,10 @@ def _end(process: Confined) -> None:
 
 
 @contextmanager
-def yard() -> Iterator[Yard]:
+def yard(launcher: Launcher | None = None) -> Iterator[Yard]:
     """A yard in a folder that other users may enter, with a short path."""
     with tempfile.TemporaryDirectory(prefix="bh-t-") as folder:
-        place = Yard(Path(folder))
+        place = Yard(Path(folder), launcher)
         try:
             yield place
         finally:

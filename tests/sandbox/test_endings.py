@@ -148,32 +148,53 @@ def test_without_the_lifeline_a_process_outlives_the_monitor() -> None:
 
 
 _UNTIED = """
-import os, signal, sys, time
-from sandbox import identity
-identity.LEFT_S_MAX = 0.3
-if os.fork() == 0:
-    identity.tie_to_monitor(frozenset())
-    print(os.getpid(), flush=True)
-    time.sleep(30)
-    os._exit(0)
-sys.stdin.read()
+import os, signal, sys
+from sandbox import template
+from sandbox.launcher import Launcher
+from tests.sandbox.confined import yard
+template.LEFT_S_MAX = 0.5
+template.warm_up()
+OFF = frozenset({"lifeline"})
+with yard(Launcher(is_warm=True)) as place, place.confined("wait", off=OFF) as running:
+    running.nascent.go()
+    running.read_until(b"waiting")
+    if "stopped" in sys.argv:
+        signal.pidfd_send_signal(running.nascent.pidfd, signal.SIGSTOP)
+    if "without" in sys.argv:
+        os.kill(place.launcher.template_pid, signal.SIGKILL)
+    print(running.pid, flush=True)
+    signal.pause()
 """
 
 
-def test_what_outlives_the_monitor_without_the_lifeline_ends_all_the_same() -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _UNTIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    assert parent.stdin is not None
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdin.close()
-    parent.stdout.close()
+@pytest.mark.parametrize("how", ["running", "stopped"])
+def test_what_outlives_the_monitor_without_the_lifeline_ends_all_the_same(how: str) -> None:
+    """Seen: partitions of killed monitors that were alive after eight minutes, their own bound with them."""
+    keeper, child = _untied(how)
+    keeper.kill()
+    keeper.wait()
     time.sleep(0.1)
     assert not _is_gone(child)
     assert _await(lambda: _is_gone(child))
+
+
+def test_a_watchman_lets_a_partition_live_as_long_as_the_monitor_does() -> None:
+    """Also when the template, from which it was forked, is gone."""
+    keeper, child = _untied("without")
+    time.sleep(1.0)
+    assert not _is_gone(child)
+    keeper.kill()
+    keeper.wait()
+    assert _await(lambda: _is_gone(child))
+
+
+def _untied(how: str) -> tuple[subprocess.Popen[str], int]:
+    """A monitor and its one partition, which has no lifeline."""
+    keeper = subprocess.Popen([sys.executable, "-c", _UNTIED, how], stdout=subprocess.PIPE, text=True)
+    assert keeper.stdout is not None
+    with keeper.stdout:
+        child = int(keeper.stdout.readline())
+    return keeper, child
 
 
 def _groups_of(pid: int) -> list[Path]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -48,6 +50,20 @@ def test_schemas_that_hang_or_end_the_monitor_end_the_run_in_a_sentence(
     while any(commands.started(pid) == born for pid, born in seen) and time.monotonic() < until_s:
         time.sleep(0.01)
     assert [pid for pid, born in seen if commands.started(pid) == born] == []
+
+
+def test_a_monitor_that_is_stopped_ends_the_run_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: SIGSTOP to the monitor, and the run waited without limit."""
+    monkeypatch.setattr(bench, "SILENCE_S_MAX", 1.0)
+    with run_folder() as folder, Bench() as standby:
+
+        def stop(frame: int, _world: object) -> None:
+            if frame == 1:
+                os.kill(standby.monitor.pid, signal.SIGSTOP)
+
+        with pytest.raises(BenchError, match=r"said nothing for \d+ s after frame [23] of 50 and was killed"):
+            standby.run(Plan(THERMOSTAT, 50), folder, on_frame=stop)
+    assert standby.monitor.returncode == -signal.SIGKILL
 
 
 @pytest.mark.walls
