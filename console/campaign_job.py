@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from console import campaign_page, failures, jobs
@@ -23,7 +24,7 @@ from evidence.campaign import hands, html, remote, strata
 from evidence.campaign.results import Result
 from evidence.campaign.store import Identity, Store, write_parquet
 from evidence.campaign.strata import WALL_SETS, Campaign, Sampler
-from evidence.campaign.tally import Tally, tally
+from evidence.campaign.tally import TOLD_MAX, Tally, tally
 from evidence.outcome import Outcome
 from evidence.workers import Summary, Worker
 from monitor.design import Design
@@ -45,12 +46,13 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
         output.show(campaign_page.plan(sampler))
         return failures.HELD
     with _folder(given["keep"], design) as folder:
-        found = _performed(output, given, design, sampler, folder)
+        told: set[int] = set()
+        found = _performed(output, given, design, sampler, folder, told)
         named = _flaws(found, design)
         if given["keep"] is not None:
             (folder / PAGE).write_text(html.page(found, design, named), encoding="utf-8")
             output.show(f"kept in {given['keep']}: {DATA}, {TABLE}, {PAGE}")
-    output.show(campaign_page.page(found, design, named))
+    output.show(campaign_page.page(found, design, named, told))
     output.verdict(campaign_page.closing(found, design.label))
     status = failures.NOT_HELD if found.problems else failures.HELD
     output.write_json(as_json(found, design, named, status))
@@ -98,8 +100,9 @@ def _folder(keep: Path | None, design: Design) -> Iterator[Path]:
 
 
 def _performed(
-    output: Output, given: Mapping[str, Any], design: Design, sampler: Sampler, folder: Path
+    output: Output, given: Mapping[str, Any], design: Design, sampler: Sampler, folder: Path, told: set[int]
 ) -> Tally:
+    """Try what has no result yet, and count all. ``told`` gets the numbers of the breaches told meanwhile."""
     mine = remote.this_host(design)
     identity = Identity(sampler.campaign, mine.design, mine.code, mine.available)
     with Store(folder / DATA, identity) as store:
@@ -112,7 +115,7 @@ def _performed(
             asked = given["workers"] or os.cpu_count() or 1
             with (
                 hands.cluster(given["scheduler"], min(asked, len(missing))) as client,
-                _progress(output, len(done), sampler.campaign.trials) as seen,
+                _progress(output, len(done), sampler.campaign.trials, told) as seen,
             ):
                 workers = hands.agreed(client, mine, sampler.campaign.design)
 
@@ -154,19 +157,26 @@ class _Pace:
             self.told_s = now_s
 
 
-def _is_news(result: Result) -> bool:
-    return result.outcome == Outcome.BREACH.value and result.walls == "all"
+def _tell_breach(console: Console, result: Result, told: set[int]) -> None:
+    """Tell a breach behind all walls as it comes, on lines that are not folded: they are to be copied."""
+    is_news = result.outcome == Outcome.BREACH.value and result.walls == "all"
+    if is_news and len(told) < TOLD_MAX:
+        told.add(result.number)
+        console.print(campaign_page.breach(result), soft_wrap=True)
 
 
 @contextmanager
-def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Result], None]]:
-    """Yields who is to hear each result. A bar on a terminal, lines in a pipe. Breaches are told at once."""
+def _progress(output: Output, done: int, total: int, told: set[int]) -> Iterator[Callable[[Result], None]]:
+    """Yields who is to hear each result. A bar on a terminal, lines in a pipe.
+
+    Breaches are told at once; ``told`` gets their numbers.
+    """
     pace = _Pace(output, done, total)
     if not output.console.is_terminal or output.is_quiet:
 
         def hear(result: Result) -> None:
-            if _is_news(result):
-                output.show(campaign_page.breach(result))
+            if not output.is_quiet:
+                _tell_breach(output.console, result, told)
             pace.tell(result)
 
         yield hear
@@ -176,8 +186,7 @@ def _progress(output: Output, done: int, total: int) -> Iterator[Callable[[Resul
         task = progress.add_task("", total=total, completed=done)
 
         def show(result: Result) -> None:
-            if _is_news(result):
-                progress.console.print(campaign_page.breach(result))
+            _tell_breach(progress.console, result, told)
             progress.update(task, advance=1, description=pace.hear(result))
 
         yield show

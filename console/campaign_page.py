@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -32,8 +32,11 @@ def plan(sampler: Sampler) -> Group:
     return Group(Text(head), Text(), table)
 
 
-def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> Group:
-    """Everything that was counted, and what of the design is known to have let something through."""
+def page(found: Tally, design: Design, flaws: Sequence[str] = (), told_before: Collection[int] = ()) -> Group:
+    """Everything that was counted, and what of the design is known to have let something through.
+
+    ``told_before`` are the numbers of the breaches that were told when they came: they are not told twice.
+    """
     parts: list[RenderableType] = [
         Text(),
         Text(f"{design.name}: {told(found.walled.breaches)}", style="bold"),
@@ -43,7 +46,12 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> Group:
     if found.walled.of(*NO_ANSWER):
         parts.append(Text(f"if every trial without an answer were a breach: {told(worst)}", style="yellow"))
     parts += [Text(), _families(found), Text(), *_phases(found), *_left_out(found), _kills(found)]
-    parts += [breach(one) for one in found.breaches[:TOLD_MAX]]
+    untold = [one for one in found.breaches if one.number not in told_before]
+    parts += [breach(one) for one in untold[:TOLD_MAX]]
+    if len(untold) > TOLD_MAX:
+        parts.append(
+            Text(f"and {len(untold) - TOLD_MAX:,} more breaches; --json has them all", style="bold red")
+        )
     parts += [Text(f"flaw: {one}", style="bold red") for one in flaws]
     parts += _told_one_by_one("no answer", found.without_answer)
     parts += _told_one_by_one("not counted", found.without_count)

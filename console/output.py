@@ -61,14 +61,14 @@ class Output:
         return self.console.color_system is not None and not self.console.no_color
 
     def show(self, page: RenderableType) -> None:
-        """A page for people; nothing when quiet."""
+        """A page for people; nothing when quiet. Lines that are not to be folded are longer, and not cut off."""
         if self.is_quiet:
             return
         if self.console.is_terminal:
-            self.console.print(page, width=self.page_width)
+            self.console.print(page, width=self.page_width, crop=False)
             return
         with self.console.capture() as captured:
-            self.console.print(page, width=self.page_width)
+            self.console.print(page, width=self.page_width, crop=False)
         lines = (line.rstrip() for line in captured.get().split("\n"))
         self.console.out("\n".join(lines), end="", highlight=False)
 

@@ -8,12 +8,11 @@ from html import escape
 
 from evidence.campaign.results import Result
 from evidence.campaign.statistics import Latency
-from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, per_cent, told, walls_told
+from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Family, Tally, per_cent, told, walls_told
 from evidence.outcome import Outcome
 from faults import attack_files
 from monitor.design import Design
 
-_ROW_PX, _NAME_PX, _BAR_PX, _LIMIT_PX = 20, 400, 400, 140
 _FILLS = {
     Outcome.HELD: "#4d7c5b",
     Outcome.BREACH: "#b3261e",
@@ -30,6 +29,10 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 .lead { font-size: 1.1rem; } .not { color: #9a3412; font-weight: 600; } .scroll { overflow-x: auto; }
 code { font-size: .9em; background: #f3f1ec; padding: .05rem .3rem; overflow-wrap: anywhere; }
 .key span { display: inline-block; width: 1em; height: 1em; margin: 0 .35em 0 1em; vertical-align: -.15em; }
+.key { margin-left: -1em; } table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .35rem 1rem .35rem 0; border-bottom: 1px solid #e7e2da; }
+th { font-size: .9rem; } td:last-child, th:last-child { padding-right: 0; white-space: nowrap; }
+td:nth-child(3) { width: 38%; } .bar { display: flex; height: 1.1em; margin-top: .2em; }
 svg { max-width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; fill: #1c1b1a; }
 """
 
@@ -47,7 +50,9 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> str:
             *(f'<p class="not">Flaw: {escape(one)}</p>' for one in flaws),
             "<h2>Attack by attack, behind all walls</h2>",
             _key(found),
-            f'<div class="scroll">{_families(found, design)}</div>',
+            '<div class="scroll">',
+            *_families(found, design),
+            "</div>",
             "<h2>By phase of the therapy</h2><ul>",
             *(
                 f"<li>{escape(name)}: {escape(told(cell.breaches))}</li>"
@@ -77,42 +82,35 @@ def _lead(found: Tally, design: Design) -> Iterator[str]:
 
 def _key(found: Tally) -> str:
     shown = [one for one in _FILLS if found.walled.of(one)]
-    return (
-        '<p class="key">'
-        + "".join(f'<span style="background:{_FILLS[one]}"></span>{one.value}' for one in shown)
-        + "; right: the bound on breaches at 95 %</p>"
-    )
+    spans = (f'<span style="background:{_FILLS[one]}"></span>{one.value}' for one in shown)
+    return f'<p class="key">{"".join(spans)}</p>'
 
 
-def _families(found: Tally, design: Design) -> str:
-    """A bar a family: its trials by outcome; and at the right how many breaches there may be."""
+def _families(found: Tally, design: Design) -> Iterator[str]:
+    """A row a family: what it does, a bar of its trials by outcome, and how many breaches there may be."""
     attacks = attack_files.built(design.folder)
     most = max((one.cell.trials for one in found.families), default=1)
-    height = _ROW_PX * len(found.families) + 8
-    width = _NAME_PX + _BAR_PX + _LIMIT_PX
-    parts = [f'<svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">']
-    for place, one in enumerate(found.families):
-        top = place * _ROW_PX + 4
-        plain = attacks[one.attack_id].plain
-        short = plain if len(plain) <= 54 else plain[:53].rstrip() + "…"
-        parts.append(
-            f'<text x="0" y="{top + 12}"><tspan font-weight="600">{escape(one.attack_id)}</tspan> {escape(short)}'
-            f"<title>{escape(plain)}</title></text>"
-        )
-        left = float(_NAME_PX)
-        for outcome, fill in _FILLS.items():
-            count = one.cell.of(outcome)
-            if count:
-                size = _BAR_PX * count / most
-                parts.append(
-                    f'<rect x="{left:.1f}" y="{top}" width="{size:.1f}" height="{_ROW_PX - 5}" fill="{fill}">'
-                    f"<title>{escape(one.attack_id)}: {count:,} {outcome.value}</title></rect>"
-                )
-                left += size
+    headings = ("", "attack", "trials", "breaches at 95 %")
+    yield f"<table><tr>{''.join(f'<th>{heading}</th>' for heading in headings)}</tr>"
+    for one in found.families:
         bounds = one.cell.breaches
         limit = f"≤ {per_cent(bounds.upper)} of {bounds.of:,}" if bounds.of else "unknown"
-        parts.append(f'<text x="{_NAME_PX + _BAR_PX + 10}" y="{top + 12}">{limit}</text>')
-    return "".join((*parts, "</svg>"))
+        yield f"<tr><td><b>{escape(one.attack_id)}</b></td><td>{escape(attacks[one.attack_id].plain)}</td>"
+        yield f"<td>{_bar(one, most)}</td><td>{limit}</td></tr>"
+    yield "</table>"
+
+
+def _bar(one: Family, most: int) -> str:
+    """As long as its share of the trials of the family that has ``most``."""
+    parts = []
+    for outcome, fill in _FILLS.items():
+        count = one.cell.of(outcome)
+        if count:
+            words = f"{one.attack_id}: {count:,} {outcome.value}"
+            parts.append(f'<span style="flex:{count};background:{fill}" title="{escape(words)}"></span>')
+    return (
+        f'<div class="bar" style="width:{100 * one.cell.trials / max(most, 1):.1f}%">{"".join(parts)}</div>'
+    )
 
 
 def _kills(kills: Latency) -> str:
@@ -168,5 +166,7 @@ def _limits(found: Tally, design: Design) -> Iterator[str]:
     yield "<li>The bound holds for attacks, parameters, days and phases drawn as this campaign draws them, on this"
     yield " host; it says nothing of attacks that are not in the catalogue.</li>"
     yield "<li>Virtual time hides timing between partitions; the real-clock figures are another verb's.</li>"
-    yield f"<li>Design {escape(design.digest[:16])}, seed {found.campaign.seed}. Any line above runs again with"
-    yield " <code>run_device.py replay</code>.</li></ul>"
+    yield f"<li>Design {escape(design.digest[:16])}, seed {found.campaign.seed}: the same options try the same again."
+    if found.breaches or found.without_answer or found.without_count:
+        yield " Each line above is an experiment, which <code>run_device.py replay</code> runs again."
+    yield "</li></ul>"
