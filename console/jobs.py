@@ -296,12 +296,12 @@ def passport(output: Output, given: Mapping[str, Any]) -> int:
 
 def journal_verify(output: Output, given: Mapping[str, Any]) -> int:
     """Status 1 when the chain does not hold, is another than expected, or when the end is missing: what was cut off
-    may have mattered.
+    may have mattered. Raises ``Refused`` where there is no journal.
     """
     path: Path = given["file"]
     expected: str | None = given["expect"]
     try:
-        reading = journal.read(path)
+        reading = journal_page.read(path)
     except journal.JournalBroken as broken:
         line = Text(f"BROKEN  {journal_page.sanitised(str(broken))}", style="bold red")
         output.show(line)

@@ -23,6 +23,9 @@ _RANGE = re.compile(r"\A(\d{1,9})(?:-(\d{1,9}))?\Z")
 _SPLIT = msgspec.msgpack.Decoder(list[msgspec.Raw])
 VALUE_CHARS_MAX = 300
 EXHIBITS_SHOWN_MAX = 2
+#: Journals of a folder that are named to somebody who named the folder.
+NAMES_SHOWN_MAX = 6
+_REMEDY = "name a journal that a run left with --keep FOLDER, such as FOLDER/run.bhj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,27 @@ def anchor(reading: journal.Reading, expected: str | None) -> Text:
     return Text(text, style="bold red")
 
 
+def read(path: Path) -> journal.Reading:
+    """The journal that somebody named. Raises ``JournalBroken``, and ``Refused`` when there is none in that place."""
+    try:
+        return journal.read(path)
+    except journal.NotAJournal as error:
+        raise Refused(f"{error}; {_REMEDY}") from None
+    except IsADirectoryError:
+        some = sorted(each.name for each in path.glob("*.bhj"))[:NAMES_SHOWN_MAX]
+        remedy = f"name a file in it: {', '.join(some)}" if some else f"it holds no *.bhj; {_REMEDY}"
+        raise Refused(f"{path}: this is a folder, not a journal; {remedy}") from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}; {_REMEDY}") from None
+
+
 def readable(path: Path) -> tuple[journal.Reading, Text | None]:
     """What of a journal can be shown, and what is wrong with it.
 
-    Raises ``JournalBroken`` when not even the header holds, and ``OSError``.
+    Raises ``JournalBroken`` when not even the header holds, and ``Refused``.
     """
     try:
-        reading = journal.read(path)
+        reading = read(path)
     except journal.JournalBroken as broken:
         if not broken.held or not isinstance(broken.held[0], journal.Header):
             raise

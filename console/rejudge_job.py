@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from console import failures, jobs, rejudge_page
+from console import failures, jobs, journal_page, rejudge_page
 from console.as_json import head
 from console.failures import Refused
 from console.journal_page import header_of
@@ -21,7 +21,7 @@ from monitor.rejudge import rejudge as judged_again
 def rejudge(output: Output, given: Mapping[str, Any]) -> int:
     """Status 0 only if nothing would differ and nothing that might is left untold."""
     path: Path = given["file"]
-    reading = journal.read(path)
+    reading = journal_page.read(path)
     design = jobs.sound_design(given["design"])
     module = load_schemas(design)
     types = {port.message: getattr(module, port.message) for port in design.ports}

@@ -122,6 +122,10 @@ class JournalBroken(Exception):
         self.held = held
 
 
+class NotAJournal(JournalBroken):
+    """Another kind of file: there is nothing in it that could hold or break."""
+
+
 class Writer:
     """Appends records. ``chain`` is the last chain value."""
 
@@ -181,15 +185,15 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> Reading:
-    """Verify the chain and decode every record. Raises ``JournalBroken`` and ``OSError``."""
+    """Verify the chain and decode every record. Raises ``NotAJournal``, ``JournalBroken`` and ``OSError``."""
     is_bounded = path.is_file() and path.stat().st_size <= FILE_BYTES_MAX
     if path.exists() and not path.is_dir() and not is_bounded:
-        raise JournalBroken(
+        raise NotAJournal(
             f"{path}: this is not a journal (no plain file of at most {FILE_BYTES_MAX >> 30} GiB)"
         )
     content = path.read_bytes()
     if content[:4] != MAGIC:
-        raise JournalBroken(f"{path}: this is not a journal (it does not begin with {MAGIC.decode()})")
+        raise NotAJournal(f"{path}: this is not a journal (it does not begin with {MAGIC.decode()})")
     entries: list[Entry] = []
     chain, position = GENESIS, 4
     for index, (payload, stored, end) in enumerate(_records(content)):

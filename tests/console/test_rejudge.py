@@ -176,8 +176,9 @@ def test_what_cannot_be_judged_is_refused_in_one_sentence(tmp_path: Path, record
     broken.write_bytes(content)
     for arguments, words in (
         ((str(broken),), "does not fit the chain"),
-        ((str(tmp_path / "none.bhj"),), "No such file"),
-        ((str(commands.ROOT / "Makefile"),), "this is not a journal"),
+        ((str(tmp_path / "none.bhj"),), "No such file or directory; name a journal that a run left"),
+        ((str(commands.ROOT / "Makefile"),), "BHJ1); name a journal that a run left with --keep FOLDER"),
+        ((str(recording.parent),), f"this is a folder, not a journal; name a file in it: {recording.name}"),
         ((str(recording), "--design", "examples/thermostat"), "no partition in common with thermostat"),
         ((str(recording), "--design", "tests/designs_bad/labels-stay-cleared"), "breaks 1 rule, first"),
     ):
