@@ -26,12 +26,24 @@ CREATE TABLE IF NOT EXISTS trial (
 ) STRICT;
 """
 _WORDS = {
-    "campaign": "another plan (attacks, trials, seed, walls or phases)",
+    "campaign": "another plan",
     "design": "another design",
     "code": "other code of Bulkhead, of the design, or another kernel or user",
     "available": "a host with other walls",
     "format": "another version of this file",
 }
+#: What people call the fields of a plan; where an option sets one, its name.
+_PLAN_WORDS = {
+    "design": "--design",
+    "seed": "--seed",
+    "trials": "--trials",
+    "attacks": "attacks",
+    "targets": "partitions that are taken over",
+    "phases": "phases",
+    "wall_sets": "--walls",
+}
+#: So much of a value is told.
+_VALUE_CHARS_MAX = 120
 
 
 class StoreWrong(ValueError):
@@ -76,9 +88,16 @@ class Store:
             if not known:
                 self._data.executemany("INSERT INTO campaign VALUES (?, ?)", mine.items())
                 return
-        differs = [_WORDS[name] for name in mine if known.get(name) != mine[name]]
+        differs = [
+            _WORDS[name] + _told(name, known.get(name, ""), mine[name])
+            for name in mine
+            if known.get(name) != mine[name]
+        ]
         if differs:
-            raise StoreWrong(f"{self._path} holds a campaign of {' and '.join(differs)}; name another folder")
+            raise StoreWrong(
+                f"{self._path} holds a campaign of {' and '.join(differs)}; give the options that it has, or name "
+                "another folder"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +144,38 @@ def _facts(identity: Identity) -> dict[str, str]:
         "code": identity.code,
         "available": ",".join(sorted(identity.available)),
     }
+
+
+def _told(name: str, there: str, asked: str) -> str:
+    """What differs of one fact, with both values; nothing of digests, which tell nobody anything."""
+    if name == "available":
+        return f" (there {there or 'none'}; here {asked or 'none'})"
+    if name != "campaign":
+        return ""
+    try:
+        theirs, mine = (msgspec.json.decode(text, type=dict[str, Any]) for text in (there, asked))
+    except msgspec.DecodeError:
+        return " that cannot be read"
+    some = [
+        f"{words} there {_value(theirs.get(field))}, asked {_value(mine[field])}"
+        for field, words in _PLAN_WORDS.items()
+        if theirs.get(field) != mine[field]
+    ]
+    return f" ({'; '.join(some)})"
+
+
+def _value(value: object) -> str:
+    """``300``, ``C06 K09``, ``night 0-71``: as somebody would write it."""
+    if isinstance(value, list):
+        text = " ".join(str(each) for each in value)
+    elif isinstance(value, dict):
+        text = ", ".join(
+            f"{name} {'-'.join(str(each) for each in some) if isinstance(some, list) else some}"
+            for name, some in value.items()
+        )
+    else:
+        text = "nothing" if value is None else str(value)
+    return text if len(text) <= _VALUE_CHARS_MAX else f"{text[:_VALUE_CHARS_MAX]}..."
 
 
 def write_parquet(path: Path, results: Iterator[Result]) -> int:

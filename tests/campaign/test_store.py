@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from evidence.campaign import store as stores
 from evidence.campaign.store import Identity, Store, StoreWrong, write_parquet
 from tests.campaign.test_results import SOME, made
 
@@ -48,6 +49,36 @@ def test_another_campaign_is_refused_and_loses_nothing(tmp_path: Path, other: Id
         Store(tmp_path / "a.sqlite", other)
     with Store(tmp_path / "a.sqlite", MINE) as store:
         assert store.done() == {1}
+
+
+def test_a_refused_plan_is_told_field_by_field_with_both_values(tmp_path: Path) -> None:
+    with Store(tmp_path / "a.sqlite", MINE):
+        pass
+    plan = msgspec.structs.replace(SOME.campaign, trials=60, attacks=("C06",))
+    with pytest.raises(StoreWrong) as refused:
+        Store(tmp_path / "a.sqlite", msgspec.structs.replace(MINE, campaign=plan))
+    assert (
+        "another plan (--trials there 40, asked 60; attacks there C06 K09, asked C06); give the options that it has"
+        in str(refused.value)
+    )
+    assert "seed" not in str(refused.value)
+    with pytest.raises(StoreWrong, match=r"other walls \(there caps,uid; here caps\)"):
+        Store(tmp_path / "a.sqlite", msgspec.structs.replace(MINE, available=("caps",)))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"seed": {"a": 1}}'])
+def test_a_damaged_plan_is_refused_all_the_same(tmp_path: Path, text: str) -> None:
+    with Store(tmp_path / "a.sqlite", MINE):
+        pass
+    with sqlite3.connect(tmp_path / "a.sqlite") as data:
+        data.execute("UPDATE campaign SET value = ? WHERE name = 'campaign'", (text,))
+    data.close()
+    with pytest.raises(StoreWrong, match="another plan"):
+        Store(tmp_path / "a.sqlite", MINE)
+
+
+def test_every_field_of_a_plan_can_be_told() -> None:
+    assert set(stores._PLAN_WORDS) == set(SOME.campaign.__struct_fields__)
 
 
 def test_a_file_that_is_no_campaign_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
