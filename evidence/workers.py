@@ -126,14 +126,22 @@ def _answer(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
     return said
 
 
+class Abandoned(Exception):
+    """Nobody is to be asked any more: the whole was given up."""
+
+
 class Worker:
-    """One worker process. A context manager; ``ask`` starts a new one when the last has died or was late."""
+    """One worker process. A context manager; ``ask`` starts a new one when the last has died or was late.
+
+    ``abandon`` is final: who asks afterwards has ``Abandoned``.
+    """
 
     def __init__(self) -> None:
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         #: What it writes to standard error: the last of it is told when it dies.
         self._words: IO[bytes] | None = None
+        self._is_abandoned = False
 
     def __enter__(self) -> Self:
         return self
@@ -144,8 +152,11 @@ class Worker:
         self.close()
 
     def ask(self, line: str, timeout_s: float = ANSWER_S_MAX) -> Summary:
-        """Have one experiment performed. No answer in time, or none at all, is NO-REPLY."""
+        """Have one experiment performed. No answer in time, or none at all, is NO-REPLY. Raises ``Abandoned``."""
         process = self._unheard() or self._start()
+        if self._is_abandoned:  # seen here, or ``abandon`` sees the process
+            self._end(process)
+            raise Abandoned
         assert process.stdin is not None
         number = secrets.token_hex(_NUMBER_BYTES)
         if self._words is not None:
@@ -186,7 +197,8 @@ class Worker:
         self._forget_words()
 
     def abandon(self) -> None:
-        """Kill it from another thread: whoever waits for its answer gets none."""
+        """Kill it from another thread, for good: whoever waits for its answer gets none."""
+        self._is_abandoned = True
         process = self._process
         if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -251,6 +263,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._all: list[Worker] = []
+        self._is_abandoned = False
         self._mine = threading.local()
 
     def __enter__(self) -> Self:
@@ -269,10 +282,13 @@ class Workers:
         if not hasattr(self._mine, "worker"):
             self._mine.worker = Worker()
             self._all.append(self._mine.worker)
+        if self._is_abandoned:  # seen here, or ``abandon`` sees the worker
+            raise Abandoned
         worker: Worker = self._mine.worker
         return worker.ask(line, timeout_s)
 
     def abandon(self) -> None:
-        """Kill them all from another thread: whoever waits for an answer gets none."""
+        """Kill them all from another thread, for good: whoever waits for an answer gets none, nor who asks later."""
+        self._is_abandoned = True
         for worker in self._all:
             worker.abandon()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from evidence import experiment
-from evidence.workers import Summary, Worker
+from evidence.workers import Abandoned, Summary, Worker, Workers
 from faults.attack import Injection
 from tests.console.commands import descendants, started
 from tests.support.devices import wait_until
@@ -61,6 +62,41 @@ def test_a_worker_that_is_late_or_killed_costs_its_experiment_only_and_nothing_l
         assert worker.ask(LINE).reasons == ("the worker died over it",)
         timer.join()
         assert worker.restarts == 2
+
+
+def test_who_asks_workers_that_were_given_up_is_refused_and_starts_no_process() -> None:
+    with Workers() as pool:
+        assert pool.ask(LINE).outcome == "HELD"
+        pool.abandon()
+        with pytest.raises(Abandoned):
+            pool.ask(LINE)
+        asked: list[str] = []
+
+        def ask_anew() -> None:
+            try:
+                pool.ask(LINE)
+            except Abandoned:
+                asked.append("refused")
+
+        other = threading.Thread(target=ask_anew)  # a thread that has had no worker yet
+        other.start()
+        other.join()
+        assert asked == ["refused"]
+        assert all(worker._process is None or worker._process.wait(3.0) for worker in pool._all)
+
+
+def test_a_worker_given_up_while_it_starts_answers_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Worker() as worker:
+        start = worker._start
+
+        def too_late() -> subprocess.Popen[bytes]:
+            worker.abandon()
+            return start()
+
+        monkeypatch.setattr(worker, "_start", too_late)
+        with pytest.raises(Abandoned):
+            worker.ask(LINE)
+        assert worker._process is None
 
 
 def _door(worker: Worker) -> int:
