@@ -33,6 +33,10 @@ _SETTINGS = {
     # Dask insists on an HTTP server; it is on loopback, and serves nothing.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    # What a worker of ours has to say comes back as a result. What Dask says of tasks that were cancelled, and of a
+    # scheduler that has gone, is what an interrupted campaign looks like from there. Heeded at a worker's start only
+    # here: its own ``env`` comes after Dask has set up its log.
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
 }
 
 
@@ -75,7 +79,6 @@ def cluster(address: str | None, workers: int) -> Iterator[Client]:
                 security=security,
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
-                env={"DASK_LOGGING__DISTRIBUTED": "critical"},
             )
         )
         with own, distributed.Client(own, security=security, set_as_default=False) as client:

@@ -160,6 +160,7 @@ def _told(name: str, there: str, asked: str) -> str:
         f"{words} there {_value(theirs.get(field))}, asked {_value(mine[field])}"
         for field, words in _PLAN_WORDS.items()
         if theirs.get(field) != mine[field]
+        and (field != "targets" or theirs.get("attacks") == mine["attacks"])
     ]
     return f" ({'; '.join(some)})"
 

@@ -54,6 +54,32 @@ def test_a_small_campaign_holds_and_its_pages_are_there(tmp_path: Path) -> None:
     assert "4 of 4 trials are there already" in said
 
 
+@pytest.mark.walls
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_campaign_says_that_it_was_stopped_and_nothing_else(number: int) -> None:
+    words = ["C08", "--trials", "8", "--workers", "1"]
+    one = subprocess.Popen(
+        [sys.executable, "run_device.py", "campaign", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+    def is_at_work() -> bool:
+        return any(b"evidence.worker" in _command_of(pid) for pid, _ in descendants(one.pid))
+
+    try:
+        assert wait_until(is_at_work, 90.0)
+    finally:
+        os.kill(one.pid, number)
+        _, said = one.communicate(timeout=60.0)
+    assert one.returncode == 130
+    assert said.strip() == "run_device: stopped as asked; all that the wall lifeline ties has ended"
+
+
+def _command_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def test_a_killed_campaign_goes_on_where_it_was_and_leaves_nothing_running(tmp_path: Path) -> None:
     words = ["C06", "C08", "--trials", "6", "--workers", "1", "--keep", str(tmp_path)]
     first = subprocess.Popen([sys.executable, "run_device.py", "campaign", *words, "--quiet"], cwd=ROOT)
