@@ -66,6 +66,8 @@ def _cut_sets(matrix: Matrix) -> Iterator[RenderableType]:
             yield Text(
                 "     and perhaps other sets: the search was not sure of all of its answers", style="yellow"
             )
+    if matrix.on_a_stand_in:
+        yield Text(matrix.on_a_stand_in, style="dim")
 
 
 def in_words(some: frozenset[str]) -> str:

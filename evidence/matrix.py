@@ -76,6 +76,20 @@ class Matrix:
         return {name: tuple(found[name]) for name in walls.in_order(found)}
 
     @property
+    def on_a_stand_in(self) -> str:
+        """A sentence about the attacks on the program that runs the experiment; empty when there are none."""
+        attacks = attack_files.built(self.design.folder)
+        ids = [row.attack_id for row in self.rows if "worker" in attacks[row.attack_id].needs]
+        if not ids:
+            return ""
+        return (
+            f"In {', '.join(ids)}, what is attacked is a stand-in for the program that runs the experiment: a process "
+            "that it starts as its child for this, with its user and outside all walls, which holds a verdict in "
+            "memory and answers on its standard output, so that an attack that gets through costs the stand-in, and "
+            "can still be judged."
+        )
+
+    @property
     def problems(self) -> list[str]:
         """Attacks that did not hold with all walls, or about which the search could not be sure."""
         found = [

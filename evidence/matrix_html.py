@@ -145,6 +145,8 @@ def _table(matrix: Matrix) -> Iterator[str]:
             yield "<i>perhaps others</i>"
         yield "</td></tr>"
     yield "</table>"
+    if matrix.on_a_stand_in:
+        yield f"<p>{escape(matrix.on_a_stand_in)}</p>"
 
 
 def _limits(matrix: Matrix) -> Iterator[str]:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from evidence import matrix
+from console import ablation_page
+from console.output import Output
+from evidence import matrix, matrix_html
 from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
 from monitor.loader import load_design
 from sandbox import walls
 
-EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "thermostat"
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLE = ROOT / "examples" / "thermostat"
 UP = frozenset({"seccomp", "uid"})
 ROW = Row("X01", Outcome.HELD, "held", (Cut(frozenset({"uid"}), "a line"),), True, 7)
 
@@ -60,6 +63,24 @@ def test_rows_are_kept_in_no_file_of_anybody_elses(tmp_path: Path) -> None:
     assert matrix.may_keep_in(tmp_path / "new.jsonl")
     (tmp_path / "empty").touch()
     assert matrix.may_keep_in(tmp_path / "empty")
+
+
+def test_both_pages_say_that_a_stand_in_is_attacked_where_the_harness_is_and_only_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pump = load_design(ROOT / "designs/insulin_pump", walls.ALL)
+
+    def pages(*ids: str) -> list[str]:
+        rows = tuple(Row(name, Outcome.HELD, "held", (), True, 1) for name in ids)
+        found = matrix.Matrix(pump, rows, walls.ALL)
+        capsys.readouterr()
+        Output(None, is_quiet=False).show(ablation_page.page(found))
+        return [" ".join(text.split()) for text in (capsys.readouterr().out, matrix_html.page(found))]
+
+    for page in pages("K01", "R06", "R08"):
+        assert "In R06, R08, what is attacked is a stand-in for the program that runs the experiment" in page
+    for page in pages("K01"):
+        assert "stand-in" not in page
 
 
 def test_a_change_in_any_room_that_an_experiment_runs_in_is_another_code(
