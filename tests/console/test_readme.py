@@ -9,6 +9,11 @@ import click
 import pytest
 
 from console.app import cli
+from console.shrink_page import one_word
+from evidence import experiment
+from evidence.campaign import statistics, tally
+from monitor.loader import load_design
+from sandbox import walls
 from tests.console import commands
 
 
@@ -40,6 +45,22 @@ def test_nothing_that_is_shown_can_go_stale_with_a_journals_chain() -> None:
     for text in (readme, *shown()):
         assert re.findall(r"\b[0-9a-f]{16,}\b", text) == []
     assert any("--expect CHAIN" in line for line in shown())
+
+
+def test_what_the_readme_shows_of_campaigns_is_in_the_programs_words_and_numbers() -> None:
+    readme = (commands.ROOT / "README.md").read_text(encoding="utf-8")
+    shown_bounds = re.findall(r"^\w+: ((\d+) breach(?:es)? in (\d+): .+)$", readme, re.MULTILINE)
+    assert len(shown_bounds) == 2
+    for text, count, of in shown_bounds:
+        assert text == tally.told(statistics.at_most(int(count), int(of)))
+    for line in re.findall(r"^ +replay, or shrink, (.+)$", readme, re.MULTILINE):
+        (told,) = shlex.split(line)
+        assert one_word(experiment.read(told).line) == line
+    (wall, partition) = re.findall(
+        r"^flaw: (\w+) is not among the walls of (\w+): put up", readme, re.MULTILINE
+    )[0]
+    design = load_design(commands.ROOT / "examples/flawed/missing_wall", walls.ALL)
+    assert {p.name: p.lacks for p in design.partitions}[partition] == {wall}
 
 
 def test_an_option_that_does_not_exist_is_seen() -> None:
