@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
+from evidence import experiment
 from evidence.campaign import results
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Trial
 from evidence.campaign.tally import tally, told, walls_told
+from evidence.experiment import Experiment
 from evidence.workers import Summary, Told
 from sandbox import walls
 from tests.campaign.test_strata import sampler
@@ -35,6 +38,12 @@ def answers(walled: str, control: str, effect: bool | None = None) -> list[str]:
 
 def test_held_needs_a_control_that_had_its_effect() -> None:
     assert answers("HELD", "BREACH", effect=True) == ["HELD", "because", "2"]
+
+
+def test_a_control_is_the_very_same_experiment_in_all_but_its_walls() -> None:
+    trial = SOME.trial(1)
+    assert experiment.read(results.control_line(trial)) == replace(trial.experiment, without=walls.ALL)
+    assert trial.experiment.seed != Experiment.seed  # a control of the usual day would be seen
 
 
 @pytest.mark.parametrize("outcome", ["NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])
