@@ -9,6 +9,7 @@ from html import escape
 from evidence.campaign.results import Result
 from evidence.campaign.statistics import Latency
 from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Tally, per_cent, told, walls_told
+from evidence.command import command
 from evidence.outcome import Outcome
 from faults import attack_files
 from monitor.design import Design
@@ -169,4 +170,4 @@ def _limits(found: Tally, design: Design) -> Iterator[str]:
     yield " host; it says nothing of attacks that are not in the catalogue.</li>"
     yield "<li>Virtual time hides timing between partitions; the real-clock figures are another verb's.</li>"
     yield f"<li>Design {escape(design.digest[:16])}, seed {found.campaign.seed}. Any line above runs again with"
-    yield " <code>run_device.py replay</code>.</li></ul>"
+    yield f" <code>{escape(command())} replay</code>.</li></ul>"
