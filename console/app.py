@@ -26,6 +26,7 @@ from console import (
 )
 from console.failures import Refused
 from console.output import Output
+from evidence import command as called
 from evidence.lateness_runs import FRAMES_MAX, KINDS
 
 _EPILOG = """\b
@@ -113,7 +114,28 @@ Examples:
 """
 
 
+class _Shown(click.Command):
+    """A verb whose examples begin with the name by which the program was called."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does it, with that name."""
+        written = self.epilog
+        self.epilog = written and written.replace(called.BUTTON, ctx.find_root().info_name or called.BUTTON)
+        try:
+            super().format_epilog(ctx, formatter)
+        finally:
+            self.epilog = written
+
+
+class _ShownGroup(_Shown, click.Group):
+    """The program itself, and a verb that has verbs."""
+
+    command_class = _Shown
+    group_class = type
+
+
 @click.group(
+    cls=_ShownGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
@@ -382,7 +404,7 @@ def main(arguments: list[str] | None = None) -> int:
     failures.listen_for_stops()
 
     def command() -> int:
-        status = cli.main(arguments, prog_name="run_device.py", standalone_mode=False)
+        status = cli.main(arguments, prog_name=called.name(), standalone_mode=False)
         return status if isinstance(status, int) else failures.HELD
 
     given = sys.argv[1:] if arguments is None else arguments

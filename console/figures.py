@@ -10,6 +10,7 @@ from console.options import CHAIN_DIGITS_MIN
 from console.scene import degraded_label, walls_seen
 from console.telling import clock_text
 from evidence.at_end import Off, off_at_end
+from evidence.command import command
 from evidence.glycaemia import Glycaemia, glycaemia
 from evidence.sightings import unfinished
 from faults.experiment import Run
@@ -110,7 +111,7 @@ def off_text(off: Off, run: Run) -> str:
 def verify_command(path: Path, run: Run) -> str:
     """How to check a kept journal against the chain value that this run had."""
     anchor = f" --expect {run.chain[:CHAIN_DIGITS_MIN]}" if run.chain else ""
-    return f"python run_device.py journal verify {path}{anchor}"
+    return f"{command()} journal verify {path}{anchor}"
 
 
 def degraded(run: Run) -> str:

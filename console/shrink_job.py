@@ -11,6 +11,7 @@ from console.as_json import head
 from console.failures import Refused
 from console.output import Output
 from evidence import experiment, fitting, shrinking
+from evidence.command import command
 from evidence.experiment import Experiment, LineWrong
 from evidence.shrinking import NoTest, NothingToShrink, Shrunk
 from evidence.workers import Workers
@@ -48,7 +49,7 @@ def shrink(output: Output, given: Mapping[str, Any]) -> int:
         test, whole = f"none: {why}", ""
     output.show(shrink_page.page(found))
     output.show(shrink_page.heading("run it again"))
-    output.show_whole(f"run_device.py replay {shrink_page.one_word(found.smallest.line)}")
+    output.show_whole(f"{command()} replay {shrink_page.one_word(found.smallest.line)}")
     output.show(shrink_page.heading("the test that passes once it is mended"))
     output.show_whole(test.rstrip("\n"))
     if path is not None:

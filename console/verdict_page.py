@@ -15,6 +15,7 @@ from console.scene import walls_seen
 from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes, too_low
 from console.telling import clock_text, counted
 from evidence import harm
+from evidence.command import command
 from evidence.harm import HarmGrade, Severity
 from evidence.outcome import Outcome
 from evidence.story import Story, Trial
@@ -223,7 +224,7 @@ def _left_out(story: Story) -> Iterator[Text]:
         if rest:
             text = (
                 f"{len(can_run)} attacks can be run; the day is a fixed choice of {len(catalogue.DEMO_ORDER)}, spaced "
-                f"so that each has its turn. Not in it: {', '.join(rest)} (run_device.py attack {' '.join(rest)})"
+                f"so that each has its turn. Not in it: {', '.join(rest)} ({command()} attack {' '.join(rest)})"
             )
             yield Text(text, style="dim")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
 from faults import attack_files, catalogue
 from faults.attack import Attack, Injection
+from faults.attacks import s01_script
+from faults.attacks.s01_script import ScriptWrong
 from monitor import schedule
 from monitor.design import WORLD, Design, DesignError
 from monitor.schedule import ClockRefused
@@ -30,7 +32,10 @@ def require_fit(one: Experiment, design: Design) -> None:
         if each.attack_id not in attacks:
             raise LineWrong(f"the line names {_unknown(each.attack_id)}; there are {', '.join(attacks)}")
         _require_place(each, attacks[each.attack_id], design, one.frames)
-        _require_parameters(each, attacks[each.attack_id])
+        if attacks[each.attack_id] is s01_script.ATTACK:
+            _require_script(each, design)
+        else:
+            _require_parameters(each, attacks[each.attack_id])
 
 
 def _unknown(attack_id: str) -> str:
@@ -79,3 +84,23 @@ def _require_parameters(each: Injection, attack: Attack) -> None:
             raise LineWrong(f"{told}: {each.attack_id} has no parameter {name!r}; {has}")
         if not known.has(value):
             raise LineWrong(f"{told}: {name} takes {known}")
+
+
+def _require_script(each: Injection, design: Design) -> None:
+    """What is scripted has one parameter, a text of any length whose ports the design has."""
+    told = f"{each.attack_id}@{each.frame}"
+    script = each.parameters.get("script")
+    if set(each.parameters) != {"script"} or not isinstance(script, str):
+        raise LineWrong(
+            f'{told}: {each.attack_id} takes a script and nothing else; write {told}(script="crash")'
+        )
+    try:
+        steps = s01_script.parse(script)
+    except ScriptWrong as error:
+        raise LineWrong(f"{told}: {error}") from None
+    ports = [port.full_name for port in design.ports]
+    for step in steps:
+        if step.port and step.port not in ports:
+            raise LineWrong(
+                f"{told}: {step.port!r} is not a port; write one in full, of {', '.join(ports) or 'none'}"
+            )

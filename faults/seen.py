@@ -199,7 +199,11 @@ class Observations:
         return ""
 
     def peaks_of(self, injection: Injection, label: str) -> list[Peaks]:
-        """What the watcher saw of a partition or gate in the attack's frames, in their order."""
+        """What the watcher saw of a partition or gate in the attack's frames, in their order.
+
+        Of an attacker whose life ended in them, and who was granted no other, there may be no sample: then it was seen
+        to hold nothing, provided that the watcher looked. What an attack holds it holds for many samples.
+        """
         if self.peaks is None:
             raise CannotTell("nobody watched the processes")
         found = {
@@ -208,6 +212,9 @@ class Observations:
             if who == label and injection.covers(frame)
         }
         if not found:
+            was_looked_for = any(injection.covers(frame) for _, frame in self.peaks)
+            if label == self.attacker and was_looked_for and self.lives and self.ended(injection, label):
+                return [Peaks()]
             raise CannotTell(f"the watcher has no sample of {label} in these frames")
         return [found[frame] for frame in sorted(found)]
 

@@ -9,6 +9,7 @@ from html import escape
 from evidence.campaign.results import Result
 from evidence.campaign.statistics import Latency
 from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Family, Tally, per_cent, told, walls_told
+from evidence.command import command
 from evidence.outcome import Outcome
 from faults import attack_files
 from monitor.design import Design
@@ -168,5 +169,5 @@ def _limits(found: Tally, design: Design) -> Iterator[str]:
     yield "<li>Virtual time hides timing between partitions; the real-clock figures are another verb's.</li>"
     yield f"<li>Design {escape(design.digest[:16])}, seed {found.campaign.seed}: the same options try the same again."
     if found.breaches or found.without_answer or found.without_count:
-        yield " Each line above is an experiment, which <code>run_device.py replay</code> runs again."
+        yield f" Each line above is an experiment, which <code>{escape(command())} replay</code> runs again."
     yield "</li></ul>"

@@ -15,8 +15,8 @@ from typing import NoReturn, Self, TypeVar
 
 import msgspec
 
-from evidence import experiment, matrix, noninterference, sightings
-from evidence.experiment import Experiment, Finding, References
+from evidence import command, experiment, fitting, matrix, noninterference, sightings
+from evidence.experiment import Experiment, Finding, LineWrong, References
 from evidence.harm import Severity
 from evidence.outcome import Outcome
 from faults import attack_files
@@ -140,7 +140,7 @@ class Result:
         """The outcome is HELD; UNKNOWN and all the others fail."""
         __tracebackhide__ = True
         if self.outcome is not Outcome.HELD:
-            self._fail(f"{self.outcome.value}, not HELD: {'; '.join(self.finding.reasons)}")
+            self._fail("assert_held()", f"{self.outcome.value}, not HELD: {'; '.join(self.finding.reasons)}")
         return self
 
     def assert_breach(self) -> Self:
@@ -148,44 +148,57 @@ class Result:
         __tracebackhide__ = True
         if not self.finding.got_through:
             why = "; ".join(self.finding.reasons)
-            self._fail(f"{self.outcome.value}, and nothing got through, so this attack shows nothing: {why}")
+            self._fail(
+                "assert_breach()",
+                f"{self.outcome.value}, and nothing got through, so this attack shows nothing: {why}",
+            )
         return self
 
     def assert_noninterference(self) -> Self:
         """What the critical partitions emitted is what they emit when a player sends what the gates admitted."""
         __tracebackhide__ = True
-        self._assert_observed("noninterference")
+        self._assert_observed("assert_noninterference()", "noninterference")
         left_out = self.finding.experiment.without
         if left_out:
             self._fail(
+                "assert_noninterference()",
                 "noninterference was not observed: with walls left out the run is compared with the calm twin, not "
-                f"with a replay; left out: {', '.join(walls.in_order(left_out))}"
+                f"with a replay; left out: {', '.join(walls.in_order(left_out))}",
             )
         comparison = self.finding.comparison
         if comparison is None or comparison.is_vacuous:
-            self._fail("noninterference was not observed: the critical partitions emitted nothing to compare")
+            self._fail(
+                "assert_noninterference()",
+                "noninterference was not observed: the critical partitions emitted nothing to compare",
+            )
         if comparison.difference is not None:
             self._fail(
-                f"interference: attacked run against replay: {comparison.difference}{self._lost_too()}"
+                "assert_noninterference()",
+                f"interference: attacked run against replay: {comparison.difference}{self._lost_too()}",
             )
         return self
 
     def assert_contained(self) -> Self:
         """No effect was seen, no secret came out, and nothing that the attack started is alive."""
         __tracebackhide__ = True
-        self._assert_observed("containment")
+        self._assert_observed("assert_contained()", "containment")
         run = self.finding.run
         for one, effect in zip(run.schedule, self.finding.effects, strict=True):
             if effect.succeeded:
-                self._fail(f"not contained: {one.attack_id} in frame {one.frame}: {effect.sentence}")
+                self._fail(
+                    "assert_contained()",
+                    f"not contained: {one.attack_id} in frame {one.frame}: {effect.sentence}",
+                )
         for leak in sightings.leaks(run):
-            self._fail(f"not contained: a secret got out {leak}")
+            self._fail("assert_contained()", f"not contained: a secret got out {leak}")
         if run.survivors:
             names = ", ".join(f"{one.comm} ({one.pid})" for one in run.survivors)
-            self._fail(f"not contained: still alive after the run: {names}")
+            self._fail("assert_contained()", f"not contained: still alive after the run: {names}")
         for one, effect in zip(run.schedule, self.finding.effects, strict=True):
             if effect.succeeded is None:
-                self._fail(f"containment was not observed: {one.attack_id}: {effect.sentence}")
+                self._fail(
+                    "assert_contained()", f"containment was not observed: {one.attack_id}: {effect.sentence}"
+                )
         return self
 
     def assert_harm_at_most(self, grade: str) -> Self:
@@ -193,30 +206,34 @@ class Result:
         __tracebackhide__ = True
         if grade not in Severity.__members__:
             raise UsageWrong(f"{grade!r} is no grade of harm; there are {', '.join(Severity.__members__)}")
-        self._assert_observed("harm")
+        self._assert_observed(f"assert_harm_at_most({grade!r})", "harm")
         severity = self.finding.severity
         if severity is None:
             self._fail(
-                "harm was not observed: the world of this design gives no truth() to grade, or no twin to it"
+                f"assert_harm_at_most({grade!r})",
+                "harm was not observed: the world of this design gives no truth() to grade, or no twin to it",
             )
         if severity > Severity[grade]:
-            self._fail(f"the patient was harmed: grade {severity.name}, at most {grade} is accepted")
+            self._fail(
+                f"assert_harm_at_most({grade!r})",
+                f"the patient was harmed: grade {severity.name}, at most {grade} is accepted",
+            )
         return self
 
     def assert_no_missed_deadline(self) -> Self:
         """No critical partition lost a window."""
         __tracebackhide__ = True
-        self._assert_observed("deadlines")
-        _deadline(self.finding.run, self.asked, self._tail)
+        self._assert_observed("assert_no_missed_deadline()", "deadlines")
+        _deadline(self.finding.run, self.asked, self._tail("assert_no_missed_deadline()"))
         return self
 
-    def _assert_observed(self, what: str) -> None:
+    def _assert_observed(self, assertion: str, what: str) -> None:
         """The run ended as planned, and an attack really ran in it."""
         __tracebackhide__ = True
         for why in sightings.unfinished(self.finding.run):
-            self._fail(f"NO-REPLY: {what} was not observed: the run {why}")
+            self._fail(assertion, f"NO-REPLY: {what} was not observed: the run {why}")
         if not any(self.finding.activated):
-            self._fail(f"NOT-ACTIVATED: {what} was not observed: the attack never ran")
+            self._fail(assertion, f"NOT-ACTIVATED: {what} was not observed: the attack never ran")
 
     def _lost_too(self) -> str:
         lost = (*self.lost_windows, *_lost(self.finding.reference))
@@ -226,16 +243,16 @@ class Result:
             f" ({lost[0].partition} lost its window in frame {lost[0].frame}, in each of {self.asked} runs)"
         )
 
-    @property
-    def _tail(self) -> str:
+    def _tail(self, assertion: str) -> str:
+        """How to run it again, and the very assertion that failed: another might pass on the same run."""
         return (
-            f"\n  again:     python run_device.py replay {shlex.quote(self.line)}"
-            f"\n  as a test: bulkhead.replay({self.line!r}).assert_held()"
+            f"\n  again:     {command.command()} replay {shlex.quote(self.line)}"
+            f"\n  as a test: bulkhead.replay({self.line!r}).{assertion}"
         )
 
-    def _fail(self, why: str) -> NoReturn:
+    def _fail(self, assertion: str, why: str) -> NoReturn:
         __tracebackhide__ = True
-        raise AssertionError(why + self._tail)
+        raise AssertionError(why + self._tail(assertion))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +338,8 @@ class Harness:
     ) -> Result:
         """One attack on the running device. ``without`` names walls to leave out, or is ``"all"``.
 
-        Raises ``UsageWrong`` for an attack, a partition or a parameter that there is not.
+        Raises ``UsageWrong`` for an attack, a partition or a parameter that there is not, and for a value beyond the
+        range of its parameter.
         """
         design = self.loaded
         attack = _one_of(attack_files.built(design.folder), attack_id, "an attack")
@@ -334,7 +352,7 @@ class Harness:
             _one_of(known, name, f"a parameter of {attack_id}")
         injection = Injection(frame, attack_id, parameters, partition=target)
         one = experiment.single(self._named_folder, injection, _left_out(without), seed=seed, patient=patient)
-        return self.perform(one)
+        return self.perform(_fitting(one, design))
 
     def send(
         self, partition: str, scripts: Sequence[str], frame: int = FRAME, without: str | Iterable[str] = ()
@@ -343,25 +361,18 @@ class Harness:
         design = self.loaded
         _one_of({one.name: one for one in design.partitions}, partition, "a partition")
         written = list(enumerate(map(s01_script.parse, scripts), frame))
-        ports = {port.full_name: port for port in design.ports}
-        for name in (step.port for _, steps in written for step in steps if step.port):
-            _one_of(ports, name, "a port")
         injections = tuple(
             Injection(at, s01_script.ATTACK.id, {"script": s01_script.told(steps)}, partition=partition)
             for at, steps in written
         )
         frames = frame + len(injections) + s01_script.ATTACK.shows_within_frames + experiment.MARGIN_FRAMES
-        return self.perform(Experiment(self._named_folder, injections, frames, without=_left_out(without)))
+        one = Experiment(self._named_folder, injections, frames, without=_left_out(without))
+        return self.perform(_fitting(one, design))
 
     def replay(self, line: str) -> Result:
         """An experiment again, from its line. Raises ``LineWrong`` and ``UsageWrong``."""
         one = experiment.read(line)
-        known = attack_files.built(load_design(one.design, walls.ALL).folder)
-        for injection in one.injections:
-            _one_of(known, injection.attack_id, "an attack")
-        if not one.injections:
-            raise UsageWrong(f"{line!r} names no attack; add one, such as K01@{FRAME}")
-        return self.perform(one)
+        return self.perform(_fitting(one, load_design(one.design, walls.ALL)))
 
     def perform(self, one: Experiment) -> Result:
         """An experiment that is a value already. Raises ``BenchError`` and ``DesignError``."""
@@ -369,6 +380,15 @@ class Harness:
         while _may_be_the_hosts_doing(found) and asked < ASKED_MAX:
             found, asked = experiment.perform(one, self.warm.references), asked + 1
         return Result(found, asked)
+
+
+def _fitting(one: Experiment, design: Design) -> Experiment:
+    """The experiment, if the verb ``replay`` would take its line, too. Raises ``UsageWrong``."""
+    try:
+        fitting.require_fit(one, design)
+    except LineWrong as error:
+        raise UsageWrong(str(error)) from None
+    return one
 
 
 def _may_be_the_hosts_doing(found: Finding) -> bool:

@@ -56,7 +56,8 @@ class SetpointRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The heater's configuration: where it starts, and how far a request may move it from there."""
+    """The heater's configuration: where it starts, how far a request may move it from there, and whom it warms."""
 
     setpoint_c: SetpointC
     request_span_c: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    infant: Annotated[str, msgspec.Meta(max_length=31)]

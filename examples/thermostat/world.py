@@ -7,6 +7,7 @@ times faster than the device's clock, so that half a minute of watching shows mo
 from __future__ import annotations
 
 import random
+from hashlib import sha256
 
 from design_schemas import Alarm, HeaterPower, HeaterStatus, Prescription, Probe, SetpointRequest
 
@@ -28,6 +29,8 @@ class IncubatorWorld:
 
     def __init__(self, seed: int, patient: int = 0) -> None:
         self._random = random.Random(f"incubator/{seed}/{patient}")
+        # A canary: by the mark and 24 characters it is known wherever it turns up that it should not.
+        self.infant = "CANARY-" + sha256(f"{seed}/{patient}".encode()).hexdigest()[:24]
         self.own_warmth_c = 2.5 - 0.1 * (patient % 8)
         self.skin_c = 35.2
         self.air_c = 31.0
@@ -38,7 +41,8 @@ class IncubatorWorld:
 
     def configs(self) -> dict[str, bytes]:
         """Configurations that partitions may name with ``config`` in device.toml."""
-        return {"prescription": codec.encode(Prescription(setpoint_c=36.5, request_span_c=0.5))}
+        prescription = Prescription(setpoint_c=36.5, request_span_c=0.5, infant=self.infant)
+        return {"prescription": codec.encode(prescription)}
 
     def frame(self, window: Window) -> None:
         """One frame: take commands, live for two seconds, send what the sensors read."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
+from evidence import experiment
 from evidence.campaign import results
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Trial
@@ -35,6 +37,12 @@ def answers(walled: str, control: str, effect: bool | None = None) -> list[str]:
 
 def test_held_needs_a_control_that_had_its_effect() -> None:
     assert answers("HELD", "BREACH", effect=True) == ["HELD", "because", "2"]
+
+
+def test_a_control_is_the_very_same_experiment_in_all_but_its_walls() -> None:
+    trial = SOME.trial(1)
+    assert experiment.read(results.control_line(trial)) == replace(trial.experiment, without=walls.ALL)
+    assert trial.experiment.seed != 1  # the usual one: a control that lost its seed would be seen
 
 
 @pytest.mark.parametrize("outcome", ["NO-REPLY", "UNKNOWN", "NOT-ACTIVATED"])

@@ -65,6 +65,23 @@ def test_where_the_parameter_sets_are_few_every_one_has_its_turn(attack_id: str)
     assert not sampler((attack_id,), size - 1).enumerates(attack_id)
 
 
+@pytest.mark.parametrize("attack_id", ["C06", "C12", "C16", "C21"])
+def test_every_parameter_set_meets_every_phase_also_where_both_go_round_in_step(attack_id: str) -> None:
+    """Six sets and four phases meet in twelve pairs only, unless the phases move on."""
+    pairs = space(ATTACKS[attack_id]) * len(InsulinWorld.PHASES)
+    many = sampler((attack_id,), pairs)
+    trials = [many.trial(number) for number in range(pairs)]
+    met = {(str(one.experiment.injections[0].parameters), one.stratum.phase) for one in trials}
+    assert len(met) == pairs
+
+
+def test_families_of_one_turn_begin_in_phases_that_follow_one_another() -> None:
+    """So that a campaign that is stopped early has not tried all its families in one phase."""
+    phases = list(InsulinWorld.PHASES)
+    first = [WHOLE.trial(number).stratum.phase for number in range(len(ATTACKS))]
+    assert first == [phases[number % len(phases)] for number in range(len(ATTACKS))]
+
+
 def test_one_wall_is_left_out_in_turn_and_without_all_none_stands() -> None:
     many = sampler(("C06",), 3 * len(walls.WALLS), wall_sets=("all", "one-out", "none"))
     trials = [many.trial(number) for number in range(many.campaign.trials)]

@@ -39,8 +39,8 @@ def test_shrink_prints_a_line_that_replays_and_writes_a_test_and_its_object(tmp_
     page = commands.run("shrink", "--test", str(test), told["line"])  # its own file it may write again
     assert page.returncode == 0
     assert "it is as small as it gets" in page.stdout
-    (printed,) = [line for line in page.stdout.splitlines() if line.startswith("run_device.py replay")]
-    assert shlex.split(printed) == ["run_device.py", "replay", SMALLEST]
+    (printed,) = [line for line in page.stdout.splitlines() if line.startswith("python run_device.py replay")]
+    assert shlex.split(printed) == ["python", "run_device.py", "replay", SMALLEST]
 
 
 def test_what_does_not_get_through_is_refused_in_one_sentence_with_status_2() -> None:

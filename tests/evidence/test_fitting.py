@@ -75,3 +75,21 @@ def test_a_design_takes_its_own_attacks_and_those_on_the_kernel_in_its_own_parti
         fitting.require_fit(experiment.read("design=d frames=9 C06@2/telemetry"), THERMOSTAT)
     with pytest.raises(LineWrong, match="K23 cannot be run there; it can on telemetry"):
         fitting.require_fit(experiment.read("design=d frames=9 K23@2/heater"), THERMOSTAT)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("S01@3", 'S01@3: S01 takes a script and nothing else; write S01@3(script="crash")'),
+        ("S01@3(script=crash,count=1)", "S01 takes a script and nothing else"),
+        ("S01@3(script=1)", "S01 takes a script and nothing else"),
+        ("S01@3(script=sing)", "S01@3: 'sing' is no step"),
+        ("'S01@3(script=\"send activity 00\")'", "'activity' is not a port; write one in full, of world.cgm"),
+    ],
+)
+def test_a_script_fits_if_it_can_be_read_and_its_ports_are_there(words: str, says: str) -> None:
+    fitting.require_fit(
+        experiment.read("design=d frames=9 'S01@3(script=\"send transfer.activity 00\")'"), PUMP
+    )
+    with pytest.raises(LineWrong, match=re.escape(says)):
+        fitting.require_fit(experiment.read(f"design=d frames=9 {words}"), PUMP)

@@ -87,16 +87,17 @@ def test_a_change_in_any_room_that_an_experiment_runs_in_is_another_code(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
-    for room in rooms:
-        (tmp_path / "house" / room).mkdir(parents=True)
-        (tmp_path / "house" / room / "one.py").write_text("x = 1\n")
+    places = [f"{room}/{name}" for room in rooms for name in ("one.py", "below/two.py")]
+    for place in places:
+        (tmp_path / "house" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "house" / place).write_text("x = 1\n")
     monkeypatch.setattr(matrix, "_ROOT", tmp_path / "house")
     digest = matrix.code_digest.__wrapped__
     seen = {digest(folder)}
-    for path in (*(tmp_path / "house" / room / "one.py" for room in rooms), folder / "world.py"):
+    for path in (*(tmp_path / "house" / place for place in places), folder / "world.py"):
         path.write_text(path.read_text() + "\n")
         seen.add(digest(folder))
-    assert len(seen) == 1 + len(rooms) + 1
+    assert len(seen) == 1 + len(places) + 1
     is_root = os.geteuid() == 0
     monkeypatch.setattr(os, "geteuid", lambda: 1_000 if is_root else 0)
     assert digest(folder) not in seen

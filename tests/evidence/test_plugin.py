@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evidence import command, experiment, fitting
 from evidence.experiment import Experiment, LineWrong
 from evidence.outcome import Outcome
 from evidence.testing.harness import Harness, Result, UsageWrong, Warm
@@ -62,15 +68,16 @@ def run_pytest(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def line_in(text: str) -> str:
     """The experiment's line in the message of a failed assertion."""
-    (told,) = set(re.findall(r"bulkhead\.replay\((.*)\)\.assert_held", text))
+    (told,) = set(re.findall(r"bulkhead\.replay\((.*)\)\.assert_\w+\(", text))
     return str(ast.literal_eval(told))
 
 
 def fails(result: Result, assertion: str, *arguments: str) -> str:
-    """The message with which an assertion fails. It has the line from which the run can be made again."""
+    """The message with which an assertion fails. As a test it has the line, and the very assertion that failed."""
     with pytest.raises(AssertionError) as failed:
         getattr(result, assertion)(*arguments)
-    assert f"bulkhead.replay({result.line!r}).assert_held()" in str(failed.value)
+    call = f"{assertion}({', '.join(map(repr, arguments))})"
+    assert str(failed.value).endswith(f"  as a test: bulkhead.replay({result.line!r}).{call}")
     return str(failed.value)
 
 
@@ -119,6 +126,57 @@ def test_the_verbs_need_neither_pytest_nor_hypothesis() -> None:
         [sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("how", ["installed", "named, too"])
+def test_the_plugin_is_registered_once_whether_it_is_installed_named_or_both(
+    tmp_path: Path, how: str
+) -> None:
+    """Beside a left-over ``*.egg-info`` both are the case, and pytest refused what it took for two plugins."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    entries = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {where}\n" for name, where in listed.items())
+        for group, listed in project["entry-points"].items()
+    )
+    left_over = tmp_path / "path" / "bulkhead.egg-info"
+    left_over.mkdir(parents=True)
+    (left_over / "entry_points.txt").write_text(entries)
+    (left_over / "PKG-INFO").write_text("Metadata-Version: 2.4\nName: bulkhead\nVersion: 0.1.0\n")
+    (tmp_path / "test_which.py").write_text(_WHICH)
+    named = ["-p", "evidence.testing.plugin"] if how == "named, too" else []
+    command = [sys.executable, "-m", "pytest", *named, "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(tmp_path), "--bulkhead-design", str(THERMOSTAT), "-c", "/dev/null"],
+        cwd=_ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "path")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_runs_it_again_is_the_file_in_a_checkout_and_the_command_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_ROOT)
+    assert command.command() == "python run_device.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "bin"))
+    assert command.command() == f"{sys.executable} {_ROOT / 'run_device.py'}"
+    script = tmp_path / "bin" / "bulkhead"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert command.command() == str(script)
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert command.command() == "bulkhead"
+
+
+def test_an_installation_has_the_command_that_is_printed() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"][command.INSTALLED].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 # --- what may be asserted ---
@@ -185,6 +243,13 @@ def test_harm_is_asserted_of_a_patient_and_a_line_replays_to_the_very_same_journ
         (lambda device: device.replay(f"design={THERMOSTAT} frames=9"), "names no attack"),
         (lambda device: device.send("lamp", ["crash"]), "'lamp' is not a partition"),
         (lambda device: device.send("telemetry", ["send telemetry.sepoint 00"]), "'telemetry.sepoint' is not a port"),
+        (lambda device: device.send("telemetry", ["send setpoint 00"]),
+            r"'setpoint' is not a port; write one in full, of .*telemetry\.setpoint"),
+        (lambda device: device.inject("X01", celsius=61),
+            r"X01@14\(celsius=61\): celsius takes whole numbers from 38 to 60"),
+        (lambda device: device.replay(f"design={THERMOSTAT} frames=19 'X01@6/telemetry(celsius=61)'"),
+            r"X01@6\(celsius=61\): celsius takes whole numbers from 38 to 60"),
+        (lambda device: device.inject("K23", partition="heater"), "K23 cannot be run there; it can on telemetry"),
     ],
 )  # fmt: skip
 def test_what_there_is_not_is_refused_in_a_sentence(device: Harness, ask: object, says: str) -> None:
@@ -264,6 +329,15 @@ def test_a_partition_that_crashes_and_one_that_falls_silent_take_nobody_along(de
     assert "up" in ends
 
 
+@pytest.mark.walls
+@pytest.mark.parametrize("attack_id", ["K02", "K07", "K09", "K11", "K18"])
+def test_an_attack_that_costs_the_example_its_telemetry_for_good_is_judged_all_the_same(
+    device: Harness, attack_id: str
+) -> None:
+    """It was quarantined before the watcher had looked once, and with no canary there was no secret to look for."""
+    device.inject(attack_id).assert_held()
+
+
 class WithoutReaders(CompromisedPartition):
     """Sends what no port carries, and does nothing else; where nobody reads what is sent, it must be found out."""
 
@@ -279,4 +353,7 @@ def test_the_machine_finds_what_gets_through_without_readers_and_tells_it_short(
     line = line_in(str(found.value))
     assert 1 <= line.count("send ") <= 2
     assert "not contained" in fails(device.replay(line), "assert_contained")
+    (again,) = re.findall(r"again: +python run_device\.py replay (.*)", str(found.value))
+    (word,) = shlex.split(again)  # the verb takes this line, script and all
+    fitting.require_fit(experiment.read(word), device.loaded)
     assert any(re.match(r"frame \d+: send", note) for note in found.value.__notes__)

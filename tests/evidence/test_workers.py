@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evidence import experiment
+from evidence import experiment, workers
 from evidence.workers import Abandoned, Summary, Worker, Workers
 from faults.attack import Injection
 from tests.console.commands import descendants, started
@@ -190,3 +190,29 @@ def test_what_a_worker_says_on_its_way_out_is_told_and_nothing_else_comes_throug
         )  # what it said before is another trial's
         timer.join()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("{number} {told}\\n", "HELD"),
+        ("{number} {told}\\n\\n", "NO-REPLY"),
+        ("{number} {told}\\n \\n", "NO-REPLY"),
+    ],
+)
+def test_an_answer_of_two_lines_is_nobodys_even_where_the_second_is_blank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, outcome: str
+) -> None:
+    """JSON may end in blanks, so a reader of JSON alone would not see that somebody else has written, too."""
+    (tmp_path / "evidence").mkdir()
+    told = msgspec.json.encode(Summary(LINE, "HELD")).decode()
+    (tmp_path / "evidence" / "worker.py").write_text(
+        "import sys\n"
+        "for question in sys.stdin:\n"
+        "    number = question.split()[0]\n"
+        f"    sys.stdout.write({said!r}.encode().decode('unicode_escape').format(number=number, told={told!r}))\n"
+        "    sys.stdout.flush()\n"
+    )
+    monkeypatch.setattr(workers, "_ROOT", tmp_path)
+    with Worker() as worker:
+        assert worker.ask(LINE).outcome == outcome

@@ -243,3 +243,19 @@ def test_where_descriptors_cannot_be_listed_a_table_that_has_grown_tells_of_them
     for _ in range(2):
         watcher._record_table(peak, process)
     assert peak.fds_max == told
+
+
+@pytest.mark.parametrize(
+    ("main", "child", "is_seen"), [(0, 0x1FF, True), (0, 0, False), (0x1FF, 0x1FF, False)]
+)
+def test_a_world_of_its_own_is_seen_by_capabilities_out_of_nothing_where_its_link_cannot_be_read(
+    token: str, monkeypatch: pytest.MonkeyPatch, main: int, child: int, *, is_seen: bool
+) -> None:
+    """As root the link can be read, so there K10 would be seen without this; an ordinary user needs it."""
+    monkeypatch.setattr(watching, "_namespace", lambda _: "")
+    monkeypatch.setattr(watching, "_capabilities", {1: main, 2: child}.get)
+    peak = Peaks()
+    watcher = Watcher(os.getpid(), {}, lambda: 0, token)
+    for pid in (1, 2):
+        watcher._record_namespace(peak, 1, pid)
+    assert peak.has_foreign_user_namespace is is_seen

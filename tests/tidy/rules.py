@@ -43,11 +43,11 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "world": frozenset({"msgspec", "cryptography"}),
     "world/bench.py": frozenset({"zmq"}),
     "world/factory/keys.py": frozenset({"pkcs11"}),
-    "faults": frozenset({"msgspec", "zmq", "cryptography", "multiprocessing_logging"}),
+    "faults": frozenset({"msgspec", "zmq", "cryptography"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
     "evidence/campaign": frozenset({"scipy", "pyarrow", "dask", "distributed"}),
     "evidence/testing": frozenset({"hypothesis", "pytest"}),
-    "console": frozenset({"msgspec", "click", "rich", "multiprocessing_logging"}),
+    "console": frozenset({"msgspec", "click", "rich"}),
     "benchmarks": frozenset({"msgspec", "zmq", "click", "rich"}),
     "run_device.py": frozenset(),
 }

@@ -35,7 +35,11 @@ def texts() -> dict[Path, str]:
 def declared_imports() -> frozenset[str]:
     """The import names of everything that pyproject.toml declares."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = project["dependencies"] + project["optional-dependencies"]["dev"]
+    return imported_as(project["dependencies"] + project["optional-dependencies"]["dev"])
+
+
+def imported_as(listed: list[str]) -> frozenset[str]:
+    """The import names of requirements."""
     names = [re.split(r"[<>=!~ \[;]", requirement, maxsplit=1)[0] for requirement in listed]
     return frozenset(IMPORTED_AS.get(name, name.replace("-", "_")) for name in names)
 
@@ -68,6 +72,12 @@ def test_third_party_imports_stay_in_their_rooms() -> None:
 def test_third_party_imports_are_declared() -> None:
     of_designs = {"design_schemas"}  # the name that a design's own schemas have in its world and its images
     assert rules.undeclared(SOURCES, declared_imports() | of_designs) == []
+
+
+def test_what_an_installation_brings_along_is_imported_by_some_room() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    used = {name.partition(".")[0] for s in SOURCES if s.room != "tests" for name in s.imports}
+    assert imported_as(project["dependencies"]) - used == frozenset()
 
 
 def test_partition_code_imports_nothing_its_walls_keep_out() -> None:
