@@ -48,7 +48,11 @@ def _boot(handover: Handover) -> NoReturn:
     measurement = measured.layer_measurement(monitor.file.sha256, ())
     chip.measure_next(measurement)
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
+    # A nursery's monitors are forked from it, and their partitions from them: none is to have a secret in its memory.
     handover = msgspec.structs.replace(
-        handover, log=log.lines, layers=(*handover.layers, layer), secret=secret
+        handover,
+        log=log.lines,
+        layers=(*handover.layers, layer),
+        secret=secret if handover.command != stage.NURSERY else b"",
     )
     stage.start("monitor", monitor.file, handover, shelf / "monitor.img")

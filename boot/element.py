@@ -27,6 +27,10 @@ class Element:
         self._link = link
         link.settimeout(ANSWER_S_MAX)
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._link.close()
+
     def facts(self) -> element.Facts:
         """What a stage needs to know: fuses, floors, slots, the nonce and the phase of this boot."""
         return self._ask(element.ReadFacts(), element.Facts)

@@ -19,7 +19,7 @@ from msgspec import Meta
 from boot.refusal import Refused
 from ipc_schemas import codec, release
 
-FILES_MAX = 512
+FILES_MAX = 1_024
 _NAME_CHARS_MAX = 200
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _PIECE_BYTES = 1 << 20
@@ -55,7 +55,7 @@ def unpack(content: bytes) -> dict[str, bytes]:
         raise Refused("form", f"the image cannot be read ({error})", "build it anew") from None
     for name in files:
         parts = name.split("/")
-        if {"", ".", ".."} & set(parts) or not name.isprintable() or not name.isascii() or "\\" in name:
+        if {"", ".", ".."} & set(parts) or not name.isprintable() or "\\" in name:
             raise Refused(
                 "form", f"the image holds a file called {name!a}, which is no plain path", "take it out"
             )

@@ -24,6 +24,8 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX
 FLAGS = ("-P", "-s", "-S", "-B")
 #: Exit status of a device that does not start.
 EXIT_SAFE_STATE = 3
+#: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
+MONITOR, NURSERY = "monitor", "nursery"
 TRUST_FOLDER, ROOT_FILE = "trust", "root.der"
 _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)

@@ -18,6 +18,7 @@ from pathlib import Path
 from console.bounded import Child, Report
 from monitor import images
 from monitor.design import Design, Partition
+from world.factory import packing
 
 #: What every partition is given without asking: the channel and the codec rest on them.
 GIVEN_PACKAGES = ("msgspec", "zmq")
@@ -103,18 +104,20 @@ def _check_some(design: Design, partitions: Sequence[Partition]) -> list[ImageCh
 
 
 def _lay_out(design: Design, partition: Partition, folder: Path) -> int:
-    """Write the image as the monitor would pack it. Returns how many files are the partition's own."""
+    """Write what the partition would be given. Returns how many files are the partition's own."""
     try:
-        shared = images.shared_files(design.schemas, design.folder)
-        packed = images.partition_image(partition.image, {}, shared)
-    except images.ImageError as error:
+        own = packing.partition_files(partition.image, {})
+    except packing.ImageError as error:
         problem, _, remedy = str(error).rpartition("; ")
         raise _Unfit(problem, remedy) from None
-    for name, content in packed.files.items():
+    files = {f"app/{name}": content for name, content in own.items()} | packing.cell_files()
+    if design.schemas.endswith(".py"):
+        files[f"lib/{images.DESIGN_SCHEMAS}.py"] = design.schemas_source
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return sum(name.startswith("app/") for name in packed.files)
+    return len(own)
 
 
 def _installed(partition: Partition) -> list[str]:

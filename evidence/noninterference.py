@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ipc_schemas import codec, links
+from ipc_schemas import codec
 from monitor import journal
 from monitor.design import WORLD, Design
+from world.devices import Overlay
 
 _SPLIT = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _PLAYER_FOLDER = Path(__file__).parent / "player"
@@ -98,7 +99,7 @@ def others(design: Design) -> frozenset[str]:
     return frozenset(p.name for p in design.partitions if not p.is_critical and p.name != WORLD)
 
 
-def players(design: Design, recorded: tuple[Emission, ...]) -> dict[str, links.Overlay]:
+def players(design: Design, recorded: tuple[Emission, ...]) -> dict[str, Overlay]:
     """For each non-critical partition the image of a player with its part of the recording."""
     overlays = {}
     for name in others(design):
@@ -108,7 +109,7 @@ def players(design: Design, recorded: tuple[Emission, ...]) -> dict[str, links.O
             if partition == name:
                 parts.setdefault((emission.frame, port), []).append(emission.payload)
         recording = codec.encode([(frame, port, payloads) for (frame, port), payloads in parts.items()])
-        overlays[name] = links.Overlay(str(_PLAYER_FOLDER), "main:Player", {"recording.msgpack": recording})
+        overlays[name] = Overlay(_PLAYER_FOLDER, "main:Player", {"recording.msgpack": recording})
     return overlays
 
 

@@ -30,6 +30,7 @@ from monitor.design import Design
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world.bench import Bench, Plan, Record, run_folder
+from world.devices import Overlay
 from world.making import configs_of, load_world
 from world.nursery import Nursery
 
@@ -281,7 +282,7 @@ def with_implants(
             one for one in equipped if one.partition == name and attacks[one.attack_id].inject is not None
         ]
         config = image.config_bytes(theirs, benign)
-        overlays[name] = links.Overlay(str(partition.image), image.ENTRY, files, config)
+        overlays[name] = Overlay(partition.image, image.ENTRY, files, config)
     return replace(plan, overlays=overlays)
 
 

@@ -193,34 +193,22 @@ PIECE_BYTES_MAX = 96 << 10
 REPORT_BYTES_MAX = 96 << 10
 
 
-class Overlay(Link, frozen=True):
-    """Another image for one partition than the design's: a folder, an entry point, and files to add.
-
-    ``config`` replaces the partition's configuration when it is not empty; it is no part of the image's digest.
-    """
-
-    folder: Path
-    entry: Text
-    files: dict[str, bytes]
-    config: Blob = b""
-
-
 class PowerOn(Link, frozen=True):
-    """Console to monitor: switch this design on.
+    """Console to monitor: switch on the device whose release lies in slot ``slot`` of this flash.
 
-    ``clock`` is ``virtual``, ``real`` or a factor such as ``60x``. ``without`` names the walls to leave out.
-    ``accept_degraded`` lets the device run although this host lacks a wall that the design requires. ``restored`` are
-    walls that a partition lacks by its design and that are put up for it all the same, each as ``partition.wall``.
-    ``priority`` is ``rt`` where what is critical shall have real-time priority and processors of its own, as far as the
-    host grants it.
+    ``configs`` has the configurations of partitions, by partition. ``clock`` is ``virtual``, ``real`` or a factor such
+    as ``60x``. ``without`` names the walls to leave out. ``accept_degraded`` lets the device run although this host
+    lacks a wall that the design requires. ``restored`` are walls that a partition lacks by its design and that are put
+    up for it all the same, each as ``partition.wall``. ``priority`` is ``rt`` where what is critical shall have
+    real-time priority and processors of its own, as far as the host grants it.
     """
 
-    design: Path
+    flash: Path
+    slot: Name
     run_folder: Path
     frames: Count
     clock: Name
     without: Names
-    overlays: dict[str, Overlay]
     configs: dict[str, bytes]
     accept_degraded: bool
     restored: Names = ()

@@ -180,6 +180,7 @@ class Design:
     digest: str
     labels: frozenset[str] = frozenset()
     accepts: frozenset[str] = frozenset()  # names of rules that its author knows it breaks
+    schemas_source: bytes = field(default=b"", repr=False)
 
     @property
     def lacking(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
@@ -90,11 +91,24 @@ def load_design(folder: Path, known_walls: frozenset[str]) -> Design:
     source = read_bounded(path)
     root = Table(path.name, "the top level", parse(source, path.name), KEYS["the top level"])
     try:
-        return _read_design(root, path, source, known_walls)
+        return _read_design(root, path.parent, source, None, known_walls)
     except OSError as error:
         raise DesignError(
             f"{path.name}: {plain(str(error))}: check that every path in the file can be read"
         ) from None
+
+
+def design_in(files: Mapping[str, bytes], known_walls: frozenset[str]) -> Design:
+    """The device in a design's image: ``device.toml`` and ``schemas.py``, whatever its schemas are called there.
+
+    Nothing is looked for on the disk. Raises ``DesignError``.
+    """
+    for name in ("device.toml", "schemas.py"):
+        if name not in files:
+            raise DesignError(f"the design's image has no {name}; build it anew")
+    source = files["device.toml"]
+    root = Table("device.toml", "the top level", parse(source, "device.toml"), KEYS["the top level"])
+    return _read_design(root, None, source, files["schemas.py"], known_walls)
 
 
 def load_schemas(design: Design) -> ModuleType:
@@ -129,13 +143,13 @@ def _told(error: BaseException, file: str) -> str:
 
 
 def _import_own(design: Design) -> ModuleType:
-    path = design.folder / design.schemas
+    path = str(design.folder / design.schemas)
     name = f"bulkhead_design_{design.name}_{design.digest[:16]}"
     module = ModuleType(name)
-    module.__file__ = str(path)
+    module.__file__ = path
     sys.modules[name] = module  # msgspec resolves annotations through it
     try:
-        exec(compile(read_bounded(path), str(path), "exec"), module.__dict__)  # noqa: S102  trusted like the monitor
+        exec(compile(design.schemas_source, path, "exec"), module.__dict__)  # noqa: S102  trusted like the monitor
     except BaseException:
         del sys.modules[name]
         raise
@@ -168,22 +182,32 @@ def _check_message_type(module: ModuleType, where: str, message: str) -> None:
 # --- the tables ---
 
 
-def _read_design(root: Table, path: Path, source: bytes, known_walls: frozenset[str]) -> Design:
+def _read_design(
+    root: Table,
+    folder: Path | None,
+    source: bytes,
+    schemas_source: bytes | None,
+    known_walls: frozenset[str],
+) -> Design:
+    """Without a ``folder`` there is nothing beside the file that could be looked for, and its images are elsewhere."""
     device = root.table("device", "[device]", KEYS["[device]"])
     name = device.name("name", "insulin_pump")
     frame_ms = device.whole("frame_ms", 1, DAY_MS, 300_000)
     schemas = device.text("schemas", _SCHEMAS, "ipc_schemas.<module> or a file in this folder", "schemas.py")
     labels = frozenset(device.names("labels", NAME, "names of a to z, 0 to 9 and _"))
-    schemas_source = _read_schemas_source(device, path.parent, schemas)
-    world = _read_world(root.table("world", "[world]", KEYS["[world]"]), path.parent, labels, frame_ms)
-    partitions = _read_partitions(root, path.parent, labels, known_walls)
+    if schemas_source is None:
+        assert folder is not None
+        schemas_source = _read_schemas_source(device, folder, schemas)
+    world = _read_world(root.table("world", "[world]", KEYS["[world]"]), folder, labels, frame_ms)
+    partitions = _read_partitions(root, folder, labels, known_walls)
     ports, channels = read_channels(root, frozenset(p.name for p in partitions), labels)
     windows = _read_schedule(root, [p.name for p in partitions], frame_ms)
     return Design(
         name=name,
-        folder=path.parent,
+        folder=folder or Path(),
         frame_ms=frame_ms,
         schemas=schemas,
+        schemas_source=schemas_source,
         world=world,
         partitions=partitions,
         ports=ports,
@@ -211,7 +235,7 @@ def _read_schemas_source(device: Table, folder: Path, schemas: str) -> bytes:
     return read_bounded(path)
 
 
-def _read_world(table: Table, folder: Path, labels: frozenset[str], frame_ms: int) -> WorldSide:
+def _read_world(table: Table, folder: Path | None, labels: frozenset[str], frame_ms: int) -> WorldSide:
     entry = table.text(
         "entry",
         _WORLD_ENTRY,
@@ -219,17 +243,17 @@ def _read_world(table: Table, folder: Path, labels: frozenset[str], frame_ms: in
         "world.py:MyWorld",
     )
     file = entry.partition(":")[0]
-    if file.endswith(".py") and not (folder / file).is_file():
+    if folder is not None and file.endswith(".py") and not (folder / file).is_file():
         table.refuse(
             "entry", f"there is no file {plain(file)} in the design's folder; write it, or correct the name"
         )
     budget_ms = table.whole("budget_ms", 1, DAY_MS, min(5_000, frame_ms))
     cleared_for = labels_in(table, "cleared_for", labels)
-    return WorldSide(entry=entry, folder=folder, budget_ms=budget_ms, cleared_for=cleared_for)
+    return WorldSide(entry=entry, folder=folder or Path(), budget_ms=budget_ms, cleared_for=cleared_for)
 
 
 def _read_partitions(
-    root: Table, folder: Path, labels: frozenset[str], known_walls: frozenset[str]
+    root: Table, folder: Path | None, labels: frozenset[str], known_walls: frozenset[str]
 ) -> tuple[Partition, ...]:
     section = root.table("partition", "[partition.<name>]")
     names = section.all_keys()
@@ -252,7 +276,12 @@ def _read_partitions(
 
 
 def _read_partition(
-    table: Table, number: int, name: str, folder: Path, labels: frozenset[str], known_walls: frozenset[str]
+    table: Table,
+    number: int,
+    name: str,
+    folder: Path | None,
+    labels: frozenset[str],
+    known_walls: frozenset[str],
 ) -> Partition:
     image = _read_image(table, folder)
     is_networked = table.flag("networked")
@@ -264,7 +293,7 @@ def _read_partition(
         is_critical=table.flag("critical"),
         is_networked=is_networked,
         image=image,
-        entry=_read_entry(table, image),
+        entry=_read_entry(table, None if folder is None else image),
         packages=table.names("packages", _PACKAGE, "package names"),
         config=table.optional_name("config", "prescription"),
         limits=_read_limits(table.table("limits", f"[partition.{name}.limits]", KEYS["limits"])),
@@ -276,8 +305,10 @@ def _read_partition(
     )
 
 
-def _read_image(table: Table, folder: Path) -> Path:
+def _read_image(table: Table, folder: Path | None) -> Path:
     text = table.text("image", _PATH, "the path of a folder, from this file", "images/therapy")
+    if folder is None:
+        return Path(text)
     image = (folder / text).resolve()
     if not image.is_dir():
         table.refuse(
@@ -288,8 +319,10 @@ def _read_image(table: Table, folder: Path) -> Path:
     return image
 
 
-def _read_entry(table: Table, image: Path) -> str:
+def _read_entry(table: Table, image: Path | None) -> str:
     entry = table.text("entry", _ENTRY, '"module:Class" inside the image', "main:Therapy")
+    if image is None:
+        return entry
     module = Path(*entry.partition(":")[0].split("."))
     if not (image / module).with_suffix(".py").is_file() and not (image / module / "__init__.py").is_file():
         table.refuse("entry", f"the image has no {plain(str(module))}.py; write it, or correct the name")

@@ -1,9 +1,10 @@
-"""The nursery: forks a monitor for each of many runs. ``python -m monitor.nursery FD``.
+"""The nursery: forks a monitor for each of many runs. The bootloader becomes it, where it is told to.
 
-It holds nothing but the monitor's own modules and what it found out about the host. Each request on the socket ``FD``
-brings two descriptors: the control socket of the new monitor, and a pipe into which that monitor's exit status goes (as
-text, negative for a signal). The answer is the new process's id, with a pidfd. A monitor made here forks its template
-from itself before it is given an order, so nothing of one run is in the memory of another.
+It holds nothing but the monitor's own modules, what it found out about the host, and by what images are judged. Each
+request on its socket brings two descriptors: the control socket of the new monitor, and a pipe into which that
+monitor's exit status goes (as text, negative for a signal). The answer is the new process's id, with a pidfd. A monitor
+made here forks its template from itself before it is given an order, so nothing of one run is in the memory of another;
+the bootloader gives a nursery no secret.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ import socket
 import sys
 from typing import NoReturn
 
-from monitor import __main__ as monitor
+from boot import stage
+from boot.refusal import Refused
+from ipc_schemas.release import Handover
+from monitor import main as monitor
+from monitor.flash import Flash
 from sandbox import linux, passport, template
 from sandbox.launcher import Launcher
 
@@ -27,8 +32,9 @@ _REQUEST_BYTES = 16
 class Nursery:
     """``serve`` until the socket is closed; then whatever still lives is killed with its parent."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, flash: Flash) -> None:
         self._control = control
+        self._flash = flash
         self._host = passport.probe()
         self._living: dict[int, tuple[int, int]] = {}  # pidfd -> pid, and where its status goes
 
@@ -77,7 +83,7 @@ class Nursery:
             monitor.prepare()
             launcher = Launcher(is_warm=True)
             try:
-                code = monitor.stand_by(socket.socket(fileno=orders), launcher, self._host)
+                code = monitor.stand_by(socket.socket(fileno=orders), launcher, self._host, self._flash, None)
             finally:
                 launcher.close()
         except SystemExit as leaving:
@@ -96,18 +102,23 @@ class Nursery:
         os.close(pidfd)
 
 
-def main() -> None:
-    """Serve until the socket is closed or the parent dies."""
+def main(handover: Handover) -> None:
+    """Serve until the socket is closed or the parent dies. A refusal is told, and ends it with status 2."""
     linux.die_with_parent()
     linux.set_name("bh-nursery")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=handover.control)
+    try:
+        chip = stage.element_of(handover)
+        flash = Flash(handover, chip.facts())
+        chip.confirm()
+    except Refused as refused:
+        monitor.tell_refusal(monitor.Speaker(control), refused)
+        sys.exit(2)
+    os.close(handover.element)
+    chip.close()
     template.warm_up()
-    nursery = Nursery(control)
+    nursery = Nursery(control, flash)
     gc.collect()
     gc.freeze()
     nursery.serve()
-
-
-if __name__ == "__main__":
-    main()

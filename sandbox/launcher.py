@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from ipc_schemas import codec, links
@@ -121,18 +122,31 @@ class _Forked:
         os.waitpid(self.pid, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateStart:
+    """How a template is started: the command, to which its socket's number is added, the descriptors that it keeps, and
+    the working directory. As it is, out of the source tree.
+    """
+
+    command: tuple[str, ...] = (sys.executable, "-s", "-m", "sandbox.template")
+    keeps: tuple[int, ...] = ()
+    folder: Path = _ROOT
+
+
 class Launcher:
     """Owns the template process."""
 
-    def __init__(self, *, is_warm: bool = False) -> None:
+    def __init__(self, *, is_warm: bool = False, start: TemplateStart | None = None) -> None:
         """Start the template; returns at once. The calling process becomes a child subreaper.
 
         ``is_warm`` says that this process has itself done ``template.warm_up`` and holds no secret yet: then the
-        template is forked from it. Else it is a new interpreter.
+        template is forked from it. Else it is a new interpreter, started as ``start`` says.
         """
         linux.adopt_orphans()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process: subprocess.Popen[bytes] | _Forked = _fork(theirs) if is_warm else _start(theirs)
+        self._process: subprocess.Popen[bytes] | _Forked = (
+            _fork(theirs) if is_warm else _start(theirs, start or TemplateStart())
+        )
         theirs.close()
         self._control = ours
         self._is_ready = False
@@ -178,11 +192,11 @@ class Launcher:
         self._process.wait()
 
 
-def _start(control: socket.socket) -> subprocess.Popen[bytes]:
+def _start(control: socket.socket, how: TemplateStart) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-s", "-m", "sandbox.template", str(control.fileno())],
-        pass_fds=(control.fileno(),),
-        cwd=_ROOT,
+        [*how.command, str(control.fileno())],
+        pass_fds=(control.fileno(), *how.keeps),
+        cwd=how.folder,
         env=links.ENVIRONMENT,
         stdin=subprocess.DEVNULL,
     )

@@ -1,6 +1,6 @@
 """The template process: has interpreter and libraries loaded, holds no secret, forks confined processes.
 
-Run as ``python -m sandbox.template FD`` by the monitor. Requests come over the socket ``FD``, each a
+Started by the monitor, out of the monitor's own image. Requests come over the socket ``FD``, each a
 ``LaunchOrder`` and four descriptors. Each launch forks twice. The first child leaves the namespaces and is
 gone when the second, the first process of the new ones, goes on: the kernel then hands the second to the
 monitor (a child subreaper), which can watch, kill and reap it, and whose death kills it.
@@ -154,12 +154,12 @@ def _watch(process: int) -> None:
         os._exit(0)
 
 
-def main() -> None:
-    """Serve launch orders until the monitor closes the socket or dies."""
+def main(descriptor: int) -> None:
+    """Serve launch orders on this socket until the monitor closes it or dies."""
     linux.die_with_parent()
     linux.set_name("bh-template")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=descriptor)
     warm_up()
     _serve(control)
 
@@ -232,4 +232,4 @@ def _tell(life: int, sign: links.LifeSign) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -1,7 +1,8 @@
 """The test bench: switches a device on, plays the world on its hardware ports, and keeps what happened.
 
-It starts the monitor as a process of its own and talks to it over two things only: a socket that carries the
-power-on order and the monitor's notes, and the world's gate. If the monitor dies, the world goes on alone.
+It has a device made, switches it on through its chain of trust, and talks to its monitor over two things only: a socket
+that carries the power-on order and the monitor's notes, and the world's gate. If the monitor dies, the world goes on
+alone.
 """
 
 from __future__ import annotations
@@ -10,27 +11,29 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
 
+from boot import stage
 from ipc_schemas import codec, links, wire
 from ipc_schemas.window import Ports, Window
+from monitor.design import Design
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
-from world import leftovers
+from world import devices, leftovers, power
+from world.devices import Overlay
+from world.factory.packing import ImageError
 from world.making import configs_of, load_world
 from world.nursery import Nursery
 
-_ROOT = Path(__file__).resolve().parent.parent
 _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
 _POLL_MS = 100
 #: From the order until the monitor has the world's gate: it loads the design, tries the walls, packs the images.
@@ -72,7 +75,7 @@ class Plan:
     patient: int = 0
     clock: str = "virtual"
     without: frozenset[str] = frozenset()
-    overlays: dict[str, links.Overlay] = field(default_factory=dict)
+    overlays: dict[str, Overlay] = field(default_factory=dict)
     accept_degraded: bool = False
     #: Walls that a partition lacks by its design, put up all the same: each as ``partition.wall``.
     restored: frozenset[str] = frozenset()
@@ -117,17 +120,21 @@ class MonitorProcess(Protocol):
 class Bench:
     """A monitor on standby, with its template loaded; ``run`` switches a device on. Use as a context manager.
 
-    With a ``nursery`` the monitor is forked from there, otherwise it is a new process.
+    With a ``nursery`` the monitor is forked from there, otherwise a new device is started from ROM.
     """
 
     def __init__(self, nursery: Nursery | None = None) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        ours, theirs = power.control_pair()
         self.control = ours
+        self._powered = ExitStack()
         try:
-            self.monitor: MonitorProcess = _start(theirs) if nursery is None else nursery.monitor(theirs)
+            self.monitor: MonitorProcess = (
+                self._powered.enter_context(devices.on(stage.MONITOR, theirs))
+                if nursery is None
+                else nursery.monitor(theirs)
+            )
         except BaseException:
+            self._powered.close()
             ours.close()
             raise
         finally:
@@ -147,6 +154,8 @@ class Bench:
         except subprocess.TimeoutExpired:
             self.monitor.kill()
             self.monitor.wait()
+        finally:
+            self._powered.close()
 
     def wait_for_end(self) -> int:
         """The exit status of a monitor that has nothing left to do. Raises ``BenchError`` when it stays."""
@@ -184,14 +193,19 @@ class Bench:
         world = load_world(design, plan.seed, plan.patient)
         record = Record(plan, folder, world)
         started_s = time.monotonic()
+        flash = folder / "flash"
+        try:
+            devices.write_flash(flash, design, plan.overlays)
+        except ImageError as error:
+            raise BenchError(str(error)) from None
         order = links.PowerOn(
-            design=str(plan.design.resolve()),
+            flash=str(flash),
+            slot=devices.SLOT,
             run_folder=str(folder),
             frames=plan.frames,
             clock=plan.clock,
             without=tuple(sorted(plan.without)),
-            overlays=plan.overlays,
-            configs=configs_of(design, world),
+            configs=_configs(design, plan, world),
             accept_degraded=plan.accept_degraded,
             restored=tuple(sorted(plan.restored)),
             priority=plan.priority,
@@ -210,14 +224,11 @@ class Bench:
         return record
 
 
-def _start(control: socket.socket) -> MonitorProcess:
-    return subprocess.Popen(
-        [sys.executable, "-s", "-m", "monitor", str(control.fileno())],
-        pass_fds=(control.fileno(),),
-        cwd=_ROOT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _configs(design: Design, plan: Plan, world: Any) -> dict[str, bytes]:
+    """The configuration of each partition that has one. Raises ``DesignError``."""
+    given = configs_of(design, world)
+    found = {p.name: given[p.config] for p in design.partitions if p.config is not None and p.config in given}
+    return found | {name: other.config for name, other in plan.overlays.items() if other.config}
 
 
 class _Session:
@@ -271,7 +282,7 @@ class _Session:
             self._on_note(note)
             if note.kind == "world_gate" and self._socket is None:
                 self._socket = self._connect(note.text)
-            if note.kind == "refused":
+            if note.kind in ("refused", "safe_state"):
                 raise BenchError(note.text)
 
     def _connect(self, path: str) -> zmq.Socket[bytes]:

@@ -12,14 +12,13 @@ import select
 import signal
 import socket
 import subprocess
-import sys
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from ipc_schemas import links
+from boot import stage
+from world import devices, power
 
-_ROOT = Path(__file__).resolve().parent.parent
 READY_S_MAX = 60.0
 _ANSWER_BYTES = 16
 
@@ -32,15 +31,15 @@ class Nursery:
     """A context manager. One caller at a time."""
 
     def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process = subprocess.Popen(
-            [sys.executable, "-s", "-m", "monitor.nursery", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            cwd=_ROOT,
-            env=links.ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
+        self._control, theirs = power.control_pair()
+        self._powered = ExitStack()
+        try:
+            self._process = self._powered.enter_context(devices.on(stage.NURSERY, theirs))
+        except BaseException:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
         self._control.settimeout(READY_S_MAX)
 
     @property
@@ -61,6 +60,7 @@ class Nursery:
         self._control.close()
         self._process.kill()
         self._process.wait()
+        self._powered.close()
 
     def monitor(self, control: socket.socket) -> Nursling:
         """A new monitor on standby at the other end of ``control``. Raises ``NurseryGone``."""

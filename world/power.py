@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boot import element_process, image, stage
+from boot import image, stage
 from ipc_schemas import codec
 from ipc_schemas.release import Handover
 
 _ROOT = Path(__file__).resolve().parent.parent
 _ELEMENT = "import sys; from boot.element_process import main; main(int(sys.argv[1]), sys.argv[2])"
 _GONE_S_MAX = 5.0
-make_blank = element_process.make_blank
 
 
 @contextmanager
@@ -46,6 +45,14 @@ def element(folder: Path) -> Iterator[socket.socket]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def control_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of what a device is talked to on; each holds a frame's worth of notes."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+    return ours, theirs
 
 
 def packages_folder() -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ipc_schemas import codec, links
-from monitor import images
 from sandbox import inventory
 from sandbox.launcher import Nascent
+from world.factory import packing
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def test_an_image_may_not_bear_the_names_of_our_modules(tmp_path: Path, name: st
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("print('mine')\n")
-    with pytest.raises(images.ImageError, match="bears the name of a module of Bulkhead's"):
-        images.partition_image(tmp_path, {}, {})
+    with pytest.raises(packing.ImageError, match="bears the name of a module of Bulkhead's"):
+        packing.partition_files(tmp_path, {})
 
 
 @pytest.fixture

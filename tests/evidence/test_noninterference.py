@@ -11,10 +11,11 @@ import pytest
 from evidence import noninterference
 from evidence.noninterference import Comparison, Difference, Emission
 from faults import catalogue, experiment
-from ipc_schemas import codec, links
+from ipc_schemas import codec
 from monitor.loader import load_design
 from sandbox import walls
 from world.bench import Plan
+from world.devices import Overlay
 
 DESIGN = Path("designs/insulin_pump")
 FRAMES = 24
@@ -68,12 +69,12 @@ _WRITER = """
 """
 
 
-def _overlay(partition: str, name: str, entry: str, source: str) -> dict[str, links.Overlay]:
+def _overlay(partition: str, name: str, entry: str, source: str) -> dict[str, Overlay]:
     folder = load_design(DESIGN, walls.ALL).partition(partition).image
-    return {partition: links.Overlay(str(folder), entry, {name: textwrap.dedent(source).encode()})}
+    return {partition: Overlay(folder, entry, {name: textwrap.dedent(source).encode()})}
 
 
-def _therapy_with(source: str) -> dict[str, links.Overlay]:
+def _therapy_with(source: str) -> dict[str, Overlay]:
     body = textwrap.dedent(_LEAKY).format(source=textwrap.dedent(source))
     return _overlay("therapy", "leaky.py", "leaky:Leaky", body)
 

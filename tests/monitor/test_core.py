@@ -538,7 +538,7 @@ def test_the_page_of_a_frame_is_in_the_designs_order_whoever_came_first(stage: C
 def test_an_unknown_fault_of_the_monitor_kills_everything_and_is_written_down(
     stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monitor import __main__ as power
+    from monitor import main as power
 
     play = stage()
 
@@ -548,7 +548,7 @@ def test_an_unknown_fault_of_the_monitor_kills_everything_and_is_written_down(
     monkeypatch.setattr(play.core, "_close_frame", fail)
     speaker = SimpleNamespace(tell=play._tell, lost=0)
     order = SimpleNamespace(frames=6)
-    status = power._run(play.core, order, play.book, speaker, 0.0)  # type: ignore[arg-type]
+    status = power._run(play.core, order, play.book, speaker, 0.0, lambda: None)  # type: ignore[arg-type]
     assert status == 1
     assert journal.read(play.path).entries[-1] == journal.End(
         0, "safe state: the monitor failed: MemoryError: "

@@ -24,6 +24,7 @@ from monitor import images
 from sandbox import cgroups, inventory, walls
 from sandbox.launcher import Launcher, Nascent, reap
 from tests.support.walls import states
+from world.factory import packing
 
 IS_ROOT = os.geteuid() == 0
 OUTER_UID = 64_900 if IS_ROOT else os.geteuid()
@@ -178,10 +179,10 @@ class Yard:
             files_max=limits.files,
             scratch_bytes_max=limits.scratch_bytes,
         )
-        files = images.shared_files("ipc_schemas.insulin_pump", channel) | {
-            "lib/probe.py": _PROBE.read_bytes()
-        }
-        image = images.partition_image(Path("partitions/transfer"), {}, files)
+        own = packing.partition_files(Path("partitions/transfer"), {})
+        files = {f"app/{name}": content for name, content in own.items()} | packing.cell_files()
+        files["lib/probe.py"] = _PROBE.read_bytes()
+        image = images.Image(files, images.digest_of(files))
         config = json.dumps({"attempt": attempt, **facts}).encode()
         payload = images.sealed_file(image, "probe", "", config)
         read_end, write_end = os.pipe2(os.O_CLOEXEC)

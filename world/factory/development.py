@@ -20,6 +20,7 @@ from cryptography.x509 import Certificate
 
 from boot.authority import key_sha256_of
 from boot.element import Element
+from boot.element_process import make_blank
 from boot.scope import Scope
 from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
@@ -131,7 +132,7 @@ class Factory:
 
     def manufacture(self, folder: Path, serial: str) -> Certificate:
         """A new device: fuses, its secret (drawn inside), its identity certified, and locked. Its IDevID."""
-        power.make_blank(folder)
+        make_blank(folder)
         with linked(folder) as chip:
             chip.burn_fuse("root_key_sha256", key_sha256_of(self.root.certificate))
             chip.burn_fuse("hardware_id", HARDWARE_ID.encode())

@@ -1,4 +1,5 @@
-"""The monitor process: ``python -m monitor FD``. It waits for one ``PowerOn`` on the socket ``FD``, runs, and ends.
+"""The monitor process: the bootloader becomes it. It waits for one ``PowerOn`` from whoever switched the device on,
+runs, and ends.
 
 Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 the device was refused, 143 (128 + SIGTERM) it
 was asked to end before it was switched on.
@@ -11,18 +12,26 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
+from boot import stage
+from boot.element import Element
+from boot.refusal import Refused
 from ipc_schemas import codec, links
-from monitor import images, journal, loader, rules, schedule
+from ipc_schemas.release import Handover
+from monitor import journal, loader, rules, schedule
 from monitor.core import Core
 from monitor.design import Design, DesignError
+from monitor.flash import STAGE, Content, Flash
 from monitor.priority import Priority, rt_share_us
 from monitor.seat import StopRun
 from monitor.warden import Warden
-from sandbox import linux, passport, scheduling, walls
-from sandbox.launcher import Launcher, LaunchError
+from sandbox import linux, passport, scheduling, template, walls
+from sandbox.launcher import Launcher, LaunchError, TemplateStart
 
 
 class Refusal(Exception):
@@ -30,11 +39,11 @@ class Refusal(Exception):
 
 
 _ORDER_BYTES_MAX = 256 << 20
+_TEMPLATE = "template"
 _REFUSALS = (
     DesignError,
     Refusal,
     codec.Refused,
-    images.ImageError,
     schedule.ClockRefused,
     LaunchError,
     journal.JournalLost,
@@ -59,15 +68,52 @@ class Speaker:
             self.lost += 1
 
 
-def main() -> int:
+def main() -> None:
+    """What the monitor's image starts as: the monitor, the nursery of many, or the template that either starts."""
+    if sys.argv[2] == _TEMPLATE:
+        template.main(int(sys.argv[3]))
+        return
+    handover = stage.handed_over()
+    if handover.command == stage.NURSERY:
+        from monitor import nursery
+
+        nursery.main(handover)
+        return
+    sys.exit(_one_device(handover))
+
+
+def _one_device(handover: Handover) -> int:
     """Run one device from power-on to power-off."""
     prepare()
-    launcher = Launcher()
+    launcher = Launcher(start=_template_start())
+    control = socket.socket(fileno=handover.control)
     try:
+        chip = stage.element_of(handover)
+        flash = Flash(handover, chip.facts())
         host = passport.probe()  # while the template loads its libraries
-        return stand_by(socket.socket(fileno=int(sys.argv[1])), launcher, host)
+        return stand_by(control, launcher, host, flash, chip)
+    except Refused as refused:
+        tell_refusal(Speaker(control), refused)
+        return 2
     finally:
         launcher.close()
+
+
+def _template_start() -> TemplateStart:
+    """Out of this very image: the descriptor of its sealed memory file is handed down."""
+    program, packages = sys.argv[0], sys.argv[1]
+    held = program.rpartition("/proc/self/fd/")[2]
+    return TemplateStart(
+        (sys.executable, *stage.FLAGS, program, packages, _TEMPLATE),
+        (int(held),) if held.isdigit() else (),
+        Path("/"),
+    )
+
+
+def tell_refusal(speaker: Speaker, refused: Refused) -> None:
+    """As the stages before tell theirs."""
+    facts = msgspec.to_builtins(stage.refusal_of(STAGE, refused))
+    speaker.tell(0, "boot_refused", "", str(refused), facts)
 
 
 def prepare() -> None:
@@ -77,8 +123,13 @@ def prepare() -> None:
     signal.signal(signal.SIGTERM, _leave)
 
 
-def stand_by(control: socket.socket, launcher: Launcher, host: passport.Passport) -> int:
-    """Wait for one order on ``control`` and carry it out. Returns the exit status. The launcher stays the caller's."""
+def stand_by(
+    control: socket.socket, launcher: Launcher, host: passport.Passport, flash: Flash, chip: Element | None
+) -> int:
+    """Wait for one order on ``control`` and carry it out. Returns the exit status. The launcher stays the caller's.
+
+    ``chip`` is the secure element, where this monitor has one to itself.
+    """
     control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     speaker = Speaker(control)
     try:
@@ -88,7 +139,10 @@ def stand_by(control: socket.socket, launcher: Launcher, host: passport.Passport
         with open(descriptors[0], "rb") as content:
             content.seek(0)
             order = codec.Codec(links.PowerOn).decode_loosely(content.read(_ORDER_BYTES_MAX))
-        return _power_on(order, host, launcher, speaker, control)
+        return _power_on(order, host, launcher, speaker, control, flash, chip)
+    except Refused as refused:
+        tell_refusal(speaker, refused)
+        return 2
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2
@@ -110,13 +164,17 @@ def _power_on(
     launcher: Launcher,
     speaker: Speaker,
     control: socket.socket,
+    flash: Flash,
+    chip: Element | None,
 ) -> int:
     started_s = time.monotonic()
     early: list[int] = []
     signal.signal(
         signal.SIGTERM, lambda number, _: early.append(number)
     )  # heard once there is something to end
-    design = loader.load_design(Path(order.design), walls.ALL).with_walls(order.restored)
+    content = flash.content(order.flash, order.slot)
+    speaker.tell(0, "chain", "", f"release {content.release.version} verified", _told(content))
+    design = content.design.with_walls(order.restored)
     module = loader.load_schemas(design)
     findings = rules.unaccepted(design, rules.check(design, module))
     if findings:
@@ -124,9 +182,10 @@ def _power_on(
     up = _standing_walls(order, design, host, speaker)
     clock = schedule.parse_clock(order.clock)
     priority = _priority(order, design, up, clock, launcher, speaker)
-    warden, image_digests = _warden(order, design, up, launcher, priority)
+    warden = _warden(order, design, content, up, launcher, priority)
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
-    book.append(_header(order, design, image_digests))
+    digests = {name: image.digest for name, image in content.partitions.items()}
+    book.append(_header(order, design, digests))
     types = {port.message: getattr(module, port.message) for port in design.ports}
     core = Core(design, types, warden, clock, book, speaker.tell, control.fileno())
 
@@ -136,13 +195,26 @@ def _power_on(
     signal.signal(signal.SIGTERM, ask_to_stop)
     if early:
         ask_to_stop(early[0], None)
-    return _run(core, order, book, speaker, started_s)
+
+    def confirm() -> None:
+        if chip is not None:
+            flash.confirm(chip, content)
+
+    return _run(core, order, book, speaker, started_s, confirm)
 
 
-def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speaker, started_s: float) -> int:
+def _run(
+    core: Core,
+    order: links.PowerOn,
+    book: journal.Writer,
+    speaker: Speaker,
+    started_s: float,
+    confirm: Callable[[], None],
+) -> int:
     why, is_fault = "", False
     try:
         core.boot()
+        confirm()
         up = "the critical partitions are up" if core.lives.are_starting else "all partitions are up"
         speaker.tell(0, "booted", "", up, {"boot_ms": (time.monotonic() - started_s) * 1000})
         core.run(order.frames)
@@ -150,6 +222,8 @@ def _run(core: Core, order: links.PowerOn, book: journal.Writer, speaker: Speake
         why, is_fault = str(stop), stop.is_fault
     except journal.JournalLost as lost:
         why, is_fault = f"safe state: the journal cannot be written: {lost}", True
+    except Refused as refused:
+        why, is_fault = f"safe state: {refused}", True
     except Exception as error:  # a fault of the monitor's own: whatever it is, nothing may live on unwatched
         why, is_fault = f"safe state: the monitor failed: {type(error).__name__}: {error}"[:500], True
     finally:
@@ -215,37 +289,41 @@ def _priority(
     return Priority(design, grant, speaker.tell)
 
 
+def _told(content: Content) -> dict[str, object]:
+    """The measured log, line by line, for whoever switched the device on."""
+    return {
+        f"{number:02} {line.stage} {line.kind} {line.name}": [line.version, line.digest.hex(), line.signer]
+        for number, line in enumerate(content.log.lines)
+    }
+
+
 def _warden(
     order: links.PowerOn,
     design: Design,
+    content: Content,
     up: frozenset[str],
     launcher: Launcher,
     priority: Priority,
-) -> tuple[Warden, dict[str, str]]:
-    shared = images.shared_files(design.schemas, design.folder)
-    packed: dict[str, images.Image] = {}
-    entries: dict[str, str] = {}
-    configs: dict[str, bytes] = {}
+) -> Warden:
     for partition in design.partitions:
-        overlay = order.overlays.get(partition.name)
-        folder = Path(overlay.folder) if overlay else partition.image
-        packed[partition.name] = images.partition_image(folder, overlay.files if overlay else {}, shared)
-        entries[partition.name] = overlay.entry if overlay else partition.entry
-        if partition.config is not None:
-            if partition.config not in order.configs:
-                raise Refusal(
-                    f"{partition.name} needs the configuration {partition.config!r}; the world gives none"
-                )
-            configs[partition.name] = order.configs[partition.config]
-        if overlay is not None and overlay.config:
-            configs[partition.name] = overlay.config
-    gate = images.gate_image(shared)
+        if partition.config is not None and partition.name not in order.configs:
+            raise Refusal(
+                f"{partition.name} needs the configuration {partition.config!r}; the world gives none"
+            )
     run_folder = Path(order.run_folder)
     run_folder.mkdir(parents=True, exist_ok=True)
-    warden = Warden(
-        design, design.schemas, up, run_folder, packed, gate, entries, configs, launcher, priority
+    return Warden(
+        design,
+        design.schemas,
+        up,
+        run_folder,
+        dict(content.partitions),
+        content.gate,
+        {name: manifest.entry for name, manifest in content.manifests.items()},
+        order.configs,
+        launcher,
+        priority,
     )
-    return warden, {name: image.digest for name, image in packed.items()}
 
 
 def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> journal.Header:
@@ -255,7 +333,3 @@ def _header(order: links.PowerOn, design: Design, digests: dict[str, str]) -> jo
     return journal.Header(
         journal.FORMAT, design.name, design.digest, order.frames, without, digests, ports, accepts
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

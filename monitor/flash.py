@@ -1,0 +1,147 @@
+"""What the monitor takes out of flash: the release of its own boot, and in it the design and each partition's image.
+
+Every image is admitted (``boot.admission``), measured, and from then on only its verified bytes are looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from boot import admission, image, measured, stage
+from boot.admission import Admitted, Rules
+from boot.element import Element
+from boot.refusal import Refused
+from ipc_schemas import codec, element
+from ipc_schemas.release import Handover, Manifest, Release, Role
+from monitor import images, loader
+from monitor.design import Design
+from sandbox import walls
+
+STAGE = "monitor"
+DESIGN = "design"
+#: What has run by the time the monitor does.
+_BOOTED = ("bootloader", "monitor")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was verified: the design, each partition's image and manifest, the gates' image, and the measured log."""
+
+    release: Release
+    design: Design
+    partitions: Mapping[str, images.Image]
+    manifests: Mapping[str, Manifest]
+    gate: images.Image
+    log: measured.Log
+
+
+class Flash:
+    """By what this monitor judges what it is told to switch on: as it was booted, from here on for good."""
+
+    def __init__(self, handover: Handover, facts: element.Facts) -> None:
+        """Raises ``Refused``."""
+        self._handover = handover
+        self._facts = facts
+        found, _ = admission.admit_release(stage.slot_of(handover), stage.rules_for(handover, facts))
+        _require_logged(found, handover)
+        self._booted = {part.image: part.manifest_sha256 for part in found.parts if part.image in _BOOTED}
+
+    def content(self, flash: str, slot: str) -> Content:
+        """The device in this slot. Raises ``Refused`` or ``DesignError``."""
+        handover = msgspec.structs.replace(self._handover, flash=flash, slot=slot)
+        shelf, rules = stage.slot_of(handover), stage.rules_for(handover, self._facts)
+        found, signers = admission.admit_release(shelf, rules)
+        listed = {part.image: part.manifest_sha256 for part in found.parts}
+        if "release" not in rules.without and any(
+            listed.get(name) != sha256 for name, sha256 in self._booted.items()
+        ):
+            raise Refused(
+                "release",
+                f"the release {found.version} names another bootloader or monitor than those that run",
+                "start the device with the images of one release",
+                image="release",
+                signer=", ".join(signers),
+            )
+        reader = _Reader(shelf, found, rules, measured.replay(self._handover.log))
+        design_files = reader.files(DESIGN, "design")
+        design = loader.design_in(design_files, walls.ALL)
+        partitions = {
+            p.name: images.partition_image(reader.files(p.name, "partition"), design, design_files)
+            for p in design.partitions
+        }
+        _require_agreement(design, reader.manifests, listed.keys())
+        gate = images.gate_image(design, design_files)
+        return Content(found, design, partitions, reader.manifests, gate, reader.log)
+
+    def confirm(self, chip: Element, content: Content) -> None:
+        """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``."""
+        chip.confirm()
+        floors = {floor.image: floor.counter for floor in self._facts.floors}
+        for name, manifest in sorted(content.manifests.items()):
+            if manifest.security_counter > floors.get(name, 0):
+                chip.raise_floor(name, manifest.security_counter)
+
+
+class _Reader:
+    """Admits and measures one image after the other."""
+
+    def __init__(self, shelf: Path, belongs_to: Release, rules: Rules, log: measured.Log) -> None:
+        self._shelf, self._belongs_to, self._rules = shelf, belongs_to, rules
+        self.log = log
+        self.manifests: dict[str, Manifest] = {}
+
+    def files(self, name: str, role: Role) -> dict[str, bytes]:
+        """The files of this image. Raises ``Refused``."""
+        admitted = admission.admit(self._shelf, name, role, self._belongs_to, self._rules)
+        self._note(admitted)
+        path = self._shelf / f"{name}.img"
+        try:
+            # Without the wall the file is used as it is now, whatever was verified before.
+            content = admitted.file.content() if "swap" not in self._rules.without else path.read_bytes()
+            return image.unpack(content)
+        except Refused as refused:
+            refused.image = name
+            raise
+        finally:
+            admitted.file.close()
+
+    def _note(self, admitted: Admitted) -> None:
+        manifest, signers = admitted.manifest, ", ".join(admitted.signers)
+        self.manifests[manifest.image] = manifest
+        sha256 = admitted.file.sha256
+        self.log = self.log.appended(STAGE, "image", manifest.image, manifest.version, sha256, signers)
+
+
+def _require_logged(found: Release, handover: Handover) -> None:
+    """ROM has measured this release and no other. Raises ``Refused``."""
+    said = next((line.digest for line in handover.log if line.kind == "release"), b"")
+    if said != hashlib.sha256(codec.encode(found)).digest():
+        raise Refused(
+            "release", "the release in flash is not the one that ROM measured", "start the device again"
+        )
+
+
+def _require_agreement(design: Design, manifests: Mapping[str, Manifest], listed: Iterable[str]) -> None:
+    """Release, manifests and design speak of the same partitions. Raises ``Refused``."""
+    surplus = sorted(set(listed) - manifests.keys() - set(_BOOTED))
+    if surplus:
+        raise Refused(
+            "release",
+            f"the release names the image {surplus[0]}, and the design has no such partition",
+            "build the release from its design",
+            image=surplus[0],
+        )
+    for partition in design.partitions:
+        said = manifests[partition.name].safety_class
+        if said != partition.safety_class:
+            raise Refused(
+                "scope",
+                f"{partition.name} is of safety class {partition.safety_class} by the design, {said} by its manifest",
+                "have the image signed for the class in the design",
+                image=partition.name,
+            )

@@ -1,0 +1,131 @@
+"""The devices of one session: a throw-away factory makes them, builds their images, and signs what goes into flash.
+
+Every key is made here and now and kept nowhere; a device trusts the root of the factory that made it and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from monitor.design import Design
+from world import leftovers, power
+from world.factory import development, images, packing
+from world.factory.development import Factory, Made, Signer
+
+SERIAL = "SN-0001"
+SLOT = "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Another image for one partition than the design's: a folder, an entry point, and files to add.
+
+    ``config`` replaces the partition's configuration when it is not empty; it is no part of the image.
+    """
+
+    folder: Path
+    entry: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    config: bytes = b""
+
+
+@cache
+def factory() -> Factory:
+    """The one of this session."""
+    return Factory(development.now_utc())
+
+
+@cache
+def _rom() -> bytes:
+    return images.stage("rom", "boot.rom")
+
+
+@cache
+def stage_images() -> dict[str, Made]:
+    """Bootloader and monitor, built from the sources once."""
+    return {
+        "bootloader": Made("bootloader", images.stage("bootloader", "boot.bootloader")),
+        "monitor": Made("monitor", images.stage("monitor", "monitor.main", packing.libraries())),
+    }
+
+
+@cache
+def _supplier(partition: str, safety_class: str) -> Signer:
+    return factory().supplier(partition, safety_class)  # type: ignore[arg-type]
+
+
+def partition_images(design: Design, overlays: Mapping[str, Overlay]) -> dict[str, Made]:
+    """Each partition's image, as the design or the overlay says. Raises ``packing.ImageError``."""
+    found = {}
+    for partition in design.partitions:
+        other = overlays.get(partition.name)
+        folder, files, entry = (
+            (partition.image, {}, partition.entry)
+            if other is None
+            else (other.folder, dict(other.files), other.entry)
+        )
+        content = images.packed(packing.partition_files(folder, files))
+        found[partition.name] = Made("partition", content, partition.safety_class.value, entry)
+    return found
+
+
+def write_flash(flash: Path, design: Design | None, overlays: Mapping[str, Overlay]) -> None:
+    """A whole flash: what is trusted, and in slot ``a`` the release of this design, each image by its own supplier.
+
+    Without a design the release has the two first stages only. Raises ``packing.ImageError``.
+    """
+    parts = dict(stage_images())
+    signers = {}
+    if design is not None:
+        parts["design"] = Made("design", images.packed(packing.design_files(design)))
+        parts |= partition_images(design, overlays)
+        signers = {p.name: _supplier(p.name, p.safety_class.value) for p in design.partitions}
+    factory().write_trust(flash)
+    name = design.name if design is not None else "bench"
+    factory().write_release(flash, SLOT, parts, device=name, signers=signers)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where the parts of one device lie: its ROM, its flash, its secure element."""
+
+    rom: Path
+    flash: Path
+    element: Path
+
+
+@contextmanager
+def device() -> Iterator[Device]:
+    """A newly made device, whose flash is empty but for what it trusts. It is gone at the end of the block."""
+    base = leftovers.base()
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=base))
+    os.chmod(folder, 0o711)
+    leftovers.mark(folder)
+    try:
+        made = Device(folder / "rom.img", folder / "flash", folder / "element")
+        made.rom.write_bytes(_rom())
+        factory().manufacture(made.element, SERIAL)
+        yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def on(command: str, control: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
+    """A new device of this session's factory, switched on; ``command`` is what its monitor is to be.
+
+    At the end of the block the device is gone; that its process is, the caller sees to.
+    """
+    with device() as made:
+        write_flash(made.flash, None, {})
+        with power.element(made.element) as link:
+            yield power.switch_on(made.rom, made.flash, link, control, command)
