@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +63,14 @@ class World(Protocol):
 
 class BenchError(Exception):
     """A run that could not be done; the sentence says why."""
+
+
+class BootRefused(BenchError):
+    """A stage does not go on. ``notes`` are its refusals; the facts of each are those of a ``release.Refusal``."""
+
+    def __init__(self, notes: Sequence[links.Note]) -> None:
+        super().__init__(f"{notes[0].facts['stage']} refuses {notes[0].facts['image']}: {notes[0].text}")
+        self.notes = tuple(notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +177,16 @@ class Bench:
             ) from None
 
     def _send(self, order: links.PowerOn) -> None:
-        """In a memory file: a recording to be played may be larger than a socket's message."""
+        """In a memory file: a recording to be played may be larger than a socket's message.
+
+        A monitor that has ended meanwhile is noticed by who listens to it.
+        """
         content = codec.encode(order)
         with open(os.memfd_create("order"), "wb") as out:
             out.write(content)
             out.flush()
-            socket.send_fds(self.control, [b"power on"], [out.fileno()])
+            with suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self.control, [b"power on"], [out.fileno()])
 
     def run(
         self,
@@ -282,7 +294,7 @@ class _Session:
             self._on_note(note)
             if note.kind == "world_gate" and self._socket is None:
                 self._socket = self._connect(note.text)
-            if note.kind in ("refused", "safe_state"):
+            if note.kind == "refused":
                 raise BenchError(note.text)
 
     def _connect(self, path: str) -> zmq.Socket[bytes]:
@@ -323,6 +335,9 @@ class _Session:
     def _wait_for_boot(self) -> None:
         if self._is_over and self._record.of_kind("end"):
             return  # it could not be brought up, and its last note says why
+        if self._is_over and self._record.of_kind("boot_refused"):
+            self._bench.wait_for_end()
+            raise BootRefused(self._record.of_kind("boot_refused"))
         if self._is_over:
             status = self._bench.wait_for_end()
             raise BenchError(

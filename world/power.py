@@ -35,6 +35,7 @@ def element(folder: Path) -> Iterator[socket.socket]:
                 pass_fds=(theirs.fileno(),),
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         try:
             yield ours

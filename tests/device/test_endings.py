@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,7 @@ def _is_zombie(pid: int) -> bool:
 
 def _remove(folder: str) -> None:
     """A starter that was killed leaves its run folder, with the journal in it and nothing to connect to."""
+    shutil.rmtree(Path(folder) / "flash")
     left = {path.name for path in Path(folder).rglob("*") if not path.is_dir()}
     assert left == {"journal.bhj", "owner"}
     for name in left:
@@ -388,16 +390,27 @@ def _leave_room(pid: int, file_bytes: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("room_bytes", [0, 2, 4, 300])
 def test_a_device_whose_journal_cannot_begin_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    design = Toy().write(tmp_path / "toy")
+    with nothing_left(), standby() as (folder, bench):
+        (folder / "journal.bhj").mkdir()
+        with pytest.raises(BenchError, match=r"journal\.bhj: File exists"):
+            bench.run(Plan(design, 12), folder)
+        assert bench.monitor.wait(5) == 2
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("room_bytes", [0, 300])
+def test_a_device_with_no_room_for_what_it_verifies_is_refused_with_the_reason(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], room_bytes: int
 ) -> None:
     design = Toy().write(tmp_path / "toy")
     with nothing_left(), standby() as (folder, bench):
         _leave_room(bench.monitor.pid, room_bytes)
-        with pytest.raises(BenchError, match=r"journal\.bhj: File too large"):
+        with pytest.raises(BenchError, match=r"cannot be read \(File too large\)"):
             bench.run(Plan(design, 12), folder)
-        assert bench.monitor.wait(5) == 2
     assert capfd.readouterr().err == ""
 
 
