@@ -19,7 +19,7 @@ from console.design_page import Checked, crossings
 from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import walls_seen
-from console.telling import clock_text
+from console.telling import chain_of, clock_text
 from evidence.at_end import off_at_end
 from evidence.glycaemia import Glycaemia
 from evidence.harm import HarmGrade
@@ -251,6 +251,7 @@ def run_figures(run: Run) -> dict[str, Any]:
         "clock": run.record.plan.clock,
         "wall_s": round(run.record.wall_s, TIME_DIGITS),
         "boot_ms": _rounded(figures.boot_ms(run), TIME_DIGITS),
+        "boot": _boot(run),
         "walls": {
             "standing": walls.in_order(seen.standing) if seen else [],
             "unavailable": walls.in_order(seen.unavailable) if seen else [],
@@ -270,6 +271,13 @@ def run_figures(run: Run) -> dict[str, Any]:
             "problem": run.journal_problem,
         },
     }
+
+
+def _boot(run: Run) -> dict[str, Any] | None:
+    """The root that the device trusts, and what each stage verified before it ran or used it."""
+    for note in run.record.of_kind("chain"):
+        return {"root_key_sha256": note.facts["root"], "chain": [link._asdict() for link in chain_of(note)]}
+    return None
 
 
 def _text(value: object) -> str | None:

@@ -53,6 +53,7 @@ _ACTIONS = {
 }
 #: After these the process is gone already: nobody has to kill it.
 _ENDED_BEFORE = frozenset((Event.PARTITION_EXIT, Event.FORBIDDEN_SYSCALL, Event.MEMORY_EXCEEDED))
+_STAGES = {"rom": "ROM", "bootloader": "the bootloader", "monitor": "the monitor"}
 #: What an attacker reports as done, in words.
 _DONE = {"sent": "the message was sent", "ring": "it holds an io_uring", "dropped": "the program is written"}
 
@@ -93,6 +94,12 @@ def lines_of(
             return [Line(note.frame, "bad", f"{note.partition} stays off from now on")]
         case "overflow":
             return [Line(note.frame, "log", re.sub(r"\b1 messages\b", "1 message", note.text))]
+        case "chain":
+            return [Line(0, "device", text) for text in chain_sentences(chain_of(note))]
+        case "boot_refused":
+            return [
+                Line(0, "bad", f"{note.facts.get('stage')} refuses {note.facts.get('image')}: {note.text}")
+            ]
         case "booted":
             seconds = _number(note, "boot_ms") / 1000
             return [Line(0, "device", f"the device is up after {seconds:.1f} s")]
@@ -101,6 +108,45 @@ def lines_of(
             return [Line(note.frame, kind, f"the run ends: {note.text}")]
         case _:
             return []
+
+
+class Link(NamedTuple):
+    """One line of the measured log: which stage has verified what, in which version, with which digest, whose."""
+
+    stage: str
+    kind: str
+    name: str
+    version: str
+    digest: str
+    signer: str
+
+
+def chain_of(note: links.Note) -> tuple[Link, ...]:
+    """The measured log in a note of kind ``chain``."""
+    found = []
+    for key, value in sorted(note.facts.items()):
+        words = key.split(" ", 3)
+        if len(words) == 4 and isinstance(value, list):
+            found.append(Link(*words[1:], *(str(each) for each in value)))
+    return tuple(found)
+
+
+def chain_sentences(chain: Sequence[Link]) -> list[str]:
+    """``rom has verified bootloader 1.0 (Release)``: a sentence for each stage."""
+    sentences = []
+    for stage in dict.fromkeys(link.stage for link in chain):
+        whats = [
+            f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} of {_common(link.signer)}"
+            for link in chain
+            if link.stage == stage
+        ]
+        sentences.append(f"{_STAGES.get(stage, stage)} verified {', '.join(whats)}")
+    return sentences
+
+
+def _common(signer: str) -> str:
+    """The common name in a distinguished one (RFC 4514)."""
+    return next((part[3:] for part in signer.split(",") if part.startswith("CN=")), signer)
 
 
 def _number(note: links.Note, fact: str) -> float:

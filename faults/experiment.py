@@ -121,7 +121,7 @@ def run(
     load_schemas(design)  # a world beside them imports them by name
     with run_folder(keep) as folder:
         if not schedule:
-            with Bench(nursery) as bench:
+            with Bench(nursery, plan) as bench:
                 record = bench.run(plan, folder, ears.on_note, ears.on_frame)
             return _read(Run(design, record, None), folder)
         return _attacked(design, plan, schedule, ears, folder, nursery)
@@ -144,7 +144,7 @@ def _attacked(
     with (
         Collector() as collector,
         Terminal() as terminal,
-        Bench(nursery) as bench,
+        Bench(nursery, plan) as bench,
         _open_folder(token) as drop,
         _worker(design, schedule, token) as worker,
     ):

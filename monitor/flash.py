@@ -51,6 +51,11 @@ class Flash:
         _require_logged(found, handover)
         self._booted = {part.image: part.manifest_sha256 for part in found.parts if part.image in _BOOTED}
 
+    @property
+    def root_sha256(self) -> bytes:
+        """Of the root's key, by the fuses."""
+        return self._facts.root_key_sha256
+
     def content(self, flash: str, slot: str) -> Content:
         """The device in this slot. Raises ``Refused`` or ``DesignError``."""
         handover = msgspec.structs.replace(self._handover, flash=flash, slot=slot)

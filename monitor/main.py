@@ -173,7 +173,9 @@ def _power_on(
         signal.SIGTERM, lambda number, _: early.append(number)
     )  # heard once there is something to end
     content = flash.content(order.flash, order.slot)
-    speaker.tell(0, "chain", "", f"release {content.release.version} verified", _told(content))
+    speaker.tell(
+        0, "chain", "", f"release {content.release.version} verified", _told(content, flash.root_sha256)
+    )
     design = content.design.with_walls(order.restored)
     module = loader.load_schemas(design)
     findings = rules.unaccepted(design, rules.check(design, module))
@@ -289,12 +291,13 @@ def _priority(
     return Priority(design, grant, speaker.tell)
 
 
-def _told(content: Content) -> dict[str, object]:
-    """The measured log, line by line, for whoever switched the device on."""
-    return {
+def _told(content: Content, root_sha256: bytes) -> dict[str, object]:
+    """The root that this device trusts and the measured log, line by line, for whoever switched the device on."""
+    lines = {
         f"{number:02} {line.stage} {line.kind} {line.name}": [line.version, line.digest.hex(), line.signer]
         for number, line in enumerate(content.log.lines)
     }
+    return {"root": root_sha256.hex(), **lines}
 
 
 def _warden(

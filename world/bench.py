@@ -131,15 +131,18 @@ class Bench:
     With a ``nursery`` the monitor is forked from there, otherwise a new device is started from ROM.
     """
 
-    def __init__(self, nursery: Nursery | None = None) -> None:
+    def __init__(self, nursery: Nursery | None = None, plan: Plan | None = None) -> None:
+        """With a ``plan``, what that device is to run lies in its flash from the start, and ``run`` may take it from
+        there; otherwise the flash holds no more than a device needs to stand by. Raises as ``run`` does.
+        """
+        self._in_flash = plan
+        self._flash: Path | None = None
         ours, theirs = power.control_pair()
         self.control = ours
         self._powered = ExitStack()
         try:
             self.monitor: MonitorProcess = (
-                self._powered.enter_context(devices.on(stage.MONITOR, theirs))
-                if nursery is None
-                else nursery.monitor(theirs)
+                self._start(theirs, plan) if nursery is None else nursery.monitor(theirs)
             )
         except BaseException:
             self._powered.close()
@@ -147,6 +150,15 @@ class Bench:
             raise
         finally:
             theirs.close()
+
+    def _start(self, control: socket.socket, plan: Plan | None) -> MonitorProcess:
+        design = load_design(plan.design, walls.ALL) if plan else None
+        with _as_bench_error():
+            device = self._powered.enter_context(
+                devices.on(stage.MONITOR, control, design, plan.overlays if plan else {})
+            )
+        self._flash = device.flash if plan else None
+        return device.process
 
     def __enter__(self) -> Bench:
         return self
@@ -188,6 +200,15 @@ class Bench:
             with suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self.control, [b"power on"], [out.fileno()])
 
+    def _flash_for(self, plan: Plan, design: Design, folder: Path) -> Path:
+        """Where the release of this plan lies: in the device's own flash, or in one that is written for this run."""
+        own = self._in_flash
+        if self._flash is not None and own and (own.design, own.overlays) == (plan.design, plan.overlays):
+            return self._flash
+        with _as_bench_error():
+            devices.write_flash(folder / "flash", design, plan.overlays)
+        return folder / "flash"
+
     def run(
         self,
         plan: Plan,
@@ -205,11 +226,7 @@ class Bench:
         world = load_world(design, plan.seed, plan.patient)
         record = Record(plan, folder, world)
         started_s = time.monotonic()
-        flash = folder / "flash"
-        try:
-            devices.write_flash(flash, design, plan.overlays)
-        except ImageError as error:
-            raise BenchError(str(error)) from None
+        flash = self._flash_for(plan, design, folder)
         order = links.PowerOn(
             flash=str(flash),
             slot=devices.SLOT,
@@ -234,6 +251,14 @@ class Bench:
         session.drain_notes()
         record.wall_s = time.monotonic() - started_s
         return record
+
+
+@contextmanager
+def _as_bench_error() -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        raise BenchError(str(error)) from None
 
 
 def _configs(design: Design, plan: Plan, world: Any) -> dict[str, bytes]:

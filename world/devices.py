@@ -119,13 +119,27 @@ def device() -> Iterator[Device]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Powered:
+    """A device that was switched on: its process, which is ROM at first, and its flash."""
+
+    process: subprocess.Popen[bytes]
+    flash: Path
+
+
 @contextmanager
-def on(command: str, control: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
+def on(
+    command: str,
+    control: socket.socket,
+    design: Design | None = None,
+    overlays: Mapping[str, Overlay] | None = None,
+) -> Iterator[Powered]:
     """A new device of this session's factory, switched on; ``command`` is what its monitor is to be.
 
-    At the end of the block the device is gone; that its process is, the caller sees to.
+    At the end of the block the device is gone; that its process is, the caller sees to. Raises
+    ``packing.ImageError``.
     """
     with device() as made:
-        write_flash(made.flash, None, {})
+        write_flash(made.flash, design, overlays or {})
         with power.element(made.element) as link:
-            yield power.switch_on(made.rom, made.flash, link, control, command)
+            yield Powered(power.switch_on(made.rom, made.flash, link, control, command), made.flash)
