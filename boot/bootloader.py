@@ -1,4 +1,4 @@
-"""The bootloader: verifies the monitor of the same release, measures it, and becomes it.
+"""The bootloader: verifies the monitor of the same release, measures it and the platform it is pinned to, becomes it.
 
 What it refuses ends this boot: the attempt is spent, and the power supply starts the device again, from ROM.
 """
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import admission, layers, measured, stage
+from boot import admission, layers, measured, platform, stage
 from boot.refusal import Refused
 from ipc_schemas.release import Handover
 
@@ -37,7 +37,15 @@ def _boot(handover: Handover) -> NoReturn:
     shelf = stage.slot_of(handover)
     found, _ = admission.admit_release(shelf, rules)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
-    log = measured.replay(handover.log).appended(
+    log = measured.replay(handover.log)
+    parts = []
+    for part, wanted in monitor.manifest.platform:
+        digest = platform.measure(part, handover.packages)
+        if "platform" not in rules.without:
+            platform.require(part, digest, wanted)
+        parts.append((part, digest))
+        log = log.appended(STAGE, "platform", part, "", digest, "")
+    log = log.appended(
         STAGE,
         "image",
         "monitor",
@@ -45,7 +53,7 @@ def _boot(handover: Handover) -> NoReturn:
         monitor.file.sha256,
         ", ".join(monitor.signers),
     )
-    measurement = measured.layer_measurement(monitor.file.sha256, ())
+    measurement = measured.layer_measurement(monitor.file.sha256, parts)
     chip.measure_next(measurement)
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
     # A nursery's monitors are forked from it, and their partitions from them: none is to have a secret in its memory.

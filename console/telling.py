@@ -138,8 +138,10 @@ def chain_sentences(chain: Sequence[Link]) -> list[str]:
         whats = [
             f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} of {_common(link.signer)}"
             for link in chain
-            if link.stage == stage
+            if link.stage == stage and link.kind != "platform"
         ]
+        parts = [link.name for link in chain if link.stage == stage and link.kind == "platform"]
+        whats += [f"{counted(len(parts), 'part')} of the platform"] if parts else []
         sentences.append(f"{_STAGES.get(stage, stage)} verified {', '.join(whats)}")
     return sentences
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from boot import admission, image, measured, stage
+from boot import admission, image, measured, platform, stage
 from boot.admission import Admitted, Rules
 from boot.element import Element
 from boot.refusal import Refused
@@ -72,7 +72,7 @@ class Flash:
                 image="release",
                 signer=", ".join(signers),
             )
-        reader = _Reader(shelf, found, rules, measured.replay(self._handover.log))
+        reader = _Reader(shelf, found, rules, measured.replay(self._handover.log), handover.packages)
         design_files = reader.files(DESIGN, "design")
         design = loader.design_in(design_files, walls.ALL)
         partitions = {
@@ -95,17 +95,22 @@ class Flash:
 class _Reader:
     """Admits and measures one image after the other."""
 
-    def __init__(self, shelf: Path, belongs_to: Release, rules: Rules, log: measured.Log) -> None:
-        self._shelf, self._belongs_to, self._rules = shelf, belongs_to, rules
+    def __init__(
+        self, shelf: Path, belongs_to: Release, rules: Rules, log: measured.Log, packages: str
+    ) -> None:
+        self._shelf, self._belongs_to, self._rules, self._packages = shelf, belongs_to, rules, packages
         self.log = log
+        #: What the bootloader has measured in this boot is not measured again.
+        self._platform = {line.name: line.digest for line in log.lines if line.kind == "platform"}
         self.manifests: dict[str, Manifest] = {}
 
     def files(self, name: str, role: Role) -> dict[str, bytes]:
         """The files of this image. Raises ``Refused``."""
         admitted = admission.admit(self._shelf, name, role, self._belongs_to, self._rules)
-        self._note(admitted)
         path = self._shelf / f"{name}.img"
         try:
+            self._require_platform(admitted.manifest)
+            self._note(admitted)
             # Without the wall the file is used as it is now, whatever was verified before.
             content = admitted.file.content() if "swap" not in self._rules.without else path.read_bytes()
             return image.unpack(content)
@@ -114,6 +119,16 @@ class _Reader:
             raise
         finally:
             admitted.file.close()
+
+    def _require_platform(self, manifest: Manifest) -> None:
+        told = {line.name for line in self.log.lines if (line.stage, line.kind) == (STAGE, "platform")}
+        for part, wanted in manifest.platform:
+            if part not in self._platform:
+                self._platform[part] = platform.measure(part, self._packages)
+            if "platform" not in self._rules.without:
+                platform.require(part, self._platform[part], wanted)
+            if part not in told:
+                self.log = self.log.appended(STAGE, "platform", part, "", self._platform[part], "")
 
     def _note(self, admitted: Admitted) -> None:
         manifest, signers = admitted.manifest, ", ".join(admitted.signers)

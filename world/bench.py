@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import zmq
 
 from boot import stage
+from boot.refusal import Refused
 from ipc_schemas import codec, links, wire
 from ipc_schemas.window import Ports, Window
 from monitor.design import Design
@@ -257,7 +258,7 @@ class Bench:
 def _as_bench_error() -> Iterator[None]:
     try:
         yield
-    except ImageError as error:
+    except (ImageError, Refused) as error:
         raise BenchError(str(error)) from None
 
 

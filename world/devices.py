@@ -10,12 +10,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from boot import platform
 from monitor.design import Design
 from world import leftovers, power
 from world.factory import development, images, packing
@@ -23,6 +24,16 @@ from world.factory.development import Factory, Made, Signer
 
 SERIAL = "SN-0001"
 SLOT = "a"
+#: What the stages and the monitor import beside what is ours. A package's own needs are named, too.
+MONITOR_PLATFORM = (
+    platform.PYTHON,
+    "OpenSSL",
+    "_cffi_backend",
+    "cryptography",
+    "msgspec",
+    "pyseccomp",
+    "zmq",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +61,25 @@ def _rom() -> bytes:
 
 
 @cache
+def _measured(part: str) -> bytes:
+    return platform.measure(part, power.packages_folder())
+
+
+def _pinned(parts: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
+    """Each part of the platform with its digest on this host, for which all images are built."""
+    return tuple((part, _measured(part)) for part in sorted(parts))
+
+
+@cache
 def stage_images() -> dict[str, Made]:
     """Bootloader and monitor, built from the sources once."""
     return {
         "bootloader": Made("bootloader", images.stage("bootloader", "boot.bootloader")),
-        "monitor": Made("monitor", images.stage("monitor", "monitor.main", packing.libraries())),
+        "monitor": Made(
+            "monitor",
+            images.stage("monitor", "monitor.main", packing.libraries()),
+            platform=_pinned(MONITOR_PLATFORM),
+        ),
     }
 
 
@@ -74,7 +99,13 @@ def partition_images(design: Design, overlays: Mapping[str, Overlay]) -> dict[st
             else (other.folder, dict(other.files), other.entry)
         )
         content = images.packed(packing.partition_files(folder, files))
-        found[partition.name] = Made("partition", content, partition.safety_class.value, entry)
+        found[partition.name] = Made(
+            "partition",
+            content,
+            partition.safety_class.value,
+            entry,
+            platform=_pinned(partition.packages),
+        )
     return found
 
 

@@ -58,6 +58,7 @@ class Made:
     safety_class: SafetyClass = "C"
     entry: str = ""
     security_counter: int = 1
+    platform: tuple[tuple[str, bytes], ...] = ()
 
 
 class Factory:
@@ -166,6 +167,7 @@ def manifest_of(name: str, made: Made, version: str) -> Manifest:
         image_sha256=hashlib.sha256(made.content).digest(),
         sbom_sha256=images.bill_of_materials({name: made.content}),
         entry=made.entry,
+        platform=made.platform,
     )
 
 

@@ -1,0 +1,121 @@
+"""What an image stands on: the interpreter with its standard library, and installed packages, each as one digest.
+
+Measured is every file from which code can come: sources, what Python cached of them, shared objects. Of the standard
+library, folders that no device needs are left out, and confined processes do not see them (``sandbox.rootfs``). The
+interpreter measures itself: one that was changed could say anything, and what would settle that is hardware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+
+from boot.refusal import Refused
+
+PYTHON = "python"
+#: Folders of the standard library that are no part of the platform.
+LEFT_OUT = frozenset(
+    [
+        "test",
+        "idlelib",
+        "tkinter",
+        "turtledemo",
+        "ensurepip",
+        "lib2to3",
+        "pydoc_data",
+        "site-packages",
+        "dist-packages",
+    ]
+)
+#: Libraries that a package brings beside itself.
+_BESIDE = {"zmq": ("pyzmq.libs",)}
+_FILES_MAX = 20_000
+
+
+def measure(part: str, packages: str) -> bytes:
+    """SHA-256 over names and digests of all files of ``part``: ``python``, or a top-level name in ``packages``.
+
+    Raises ``Refused`` (``platform``) when it is not there or cannot be read.
+    """
+    found = list(_of_python() if part == PYTHON else _of_package(part, packages))
+    if not found:
+        raise _refused(f"the package {part!a} is not installed", "install what the lock file names")
+    if len(found) > _FILES_MAX:
+        raise _refused(
+            f"{part} has {len(found)} files, at most {_FILES_MAX} may be", "take out what is not code"
+        )
+    total = hashlib.sha256()
+    for name, path in found:
+        encoded = name.encode("utf-8", "surrogateescape")
+        total.update(len(encoded).to_bytes(4, "big") + encoded + _digest(path))
+    return total.digest()
+
+
+def require(part: str, found: bytes, wanted: bytes) -> None:
+    """Raises ``Refused`` (``platform``) when a part is not the one that the manifest names."""
+    if found != wanted:
+        raise _refused(
+            f"{part} has the digest {found.hex()[:16]}, and the manifest says {wanted.hex()[:16]}",
+            "install the release that was built for this platform, or the platform that it was built for",
+        )
+
+
+def _of_python() -> Iterator[tuple[str, str]]:
+    """Names and paths, in order: the program, its library where it has one apart, and the standard library."""
+    yield "program", os.path.realpath(sys.executable)
+    for path in _mapped("libpython"):
+        yield f"mapped/{os.path.basename(path)}", path
+    library = os.path.dirname(os.__file__)
+    yield from _below(library, "library", LEFT_OUT)
+    for folder in sys.path:
+        if folder.endswith("lib-dynload") and not folder.startswith(library):
+            yield from _below(folder, "lib-dynload")
+
+
+def _of_package(part: str, packages: str) -> Iterator[tuple[str, str]]:
+    if not part.isidentifier():
+        raise _refused(f"{part!a} is no name of a package", "correct the manifest")
+    files = [f"{part}.py", *(f"{part}{suffix}" for suffix in EXTENSION_SUFFIXES)]
+    files.append(f"__pycache__/{part}.{sys.implementation.cache_tag}.pyc")
+    for name in files:
+        if os.path.isfile(f"{packages}/{name}"):
+            yield name, f"{packages}/{name}"
+    for name in (part, *_BESIDE.get(part, ())):
+        if os.path.isdir(f"{packages}/{name}"):
+            yield from _below(f"{packages}/{name}", name)
+
+
+def _mapped(word: str) -> list[str]:
+    """Files of this name that are mapped into this very process."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = {line.rstrip("\n").partition("/")[2] for line in maps if "/" in line}
+    return sorted(f"/{path}" for path in paths if os.path.basename(path).startswith(word))
+
+
+def _below(folder: str, name: str, left_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise _refused(f"{folder} cannot be read ({error.strerror})", "make it readable") from None
+    for entry in entries:
+        inner = f"{name}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in left_out and not entry.name.startswith("config-"):
+                yield from _below(entry.path, inner)
+        elif entry.is_file():
+            yield inner, entry.path
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.sha256(file.read()).digest()
+    except OSError as error:
+        raise _refused(f"{path} cannot be read ({error.strerror})", "make it readable") from None
+
+
+def _refused(sentence: str, remedy: str) -> Refused:
+    return Refused("platform", sentence, remedy)
