@@ -65,7 +65,7 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
         facts.hardware_id.decode("ascii", "replace"),
         now,
         {floor.image: floor.counter for floor in facts.floors},
-        frozenset(handover.without) & (RULES.keys() - ALWAYS),
+        frozenset(handover.without) & (RULES - ALWAYS),
     )
 
 

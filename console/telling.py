@@ -136,7 +136,8 @@ def chain_sentences(chain: Sequence[Link]) -> list[str]:
     sentences = []
     for stage in dict.fromkeys(link.stage for link in chain):
         whats = [
-            f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} of {_common(link.signer)}"
+            f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} "
+            f"({_common(link.signer) or 'nobody asked who signed it'})"
             for link in chain
             if link.stage == stage and link.kind != "platform"
         ]

@@ -56,9 +56,13 @@ class Flash:
         """Of the root's key, by the fuses."""
         return self._facts.root_key_sha256
 
-    def content(self, flash: str, slot: str) -> Content:
-        """The device in this slot. Raises ``Refused`` or ``DesignError``."""
-        handover = msgspec.structs.replace(self._handover, flash=flash, slot=slot)
+    def content(self, flash: str, slot: str, without: Iterable[str]) -> Content:
+        """The device in this slot, judged without the walls that the order leaves out, too.
+
+        Raises ``Refused`` or ``DesignError``.
+        """
+        left_out = tuple({*self._handover.without, *without})
+        handover = msgspec.structs.replace(self._handover, flash=flash, slot=slot, without=left_out)
         shelf, rules = stage.slot_of(handover), stage.rules_for(handover, self._facts)
         found, signers = admission.admit_release(shelf, rules)
         listed = {part.image: part.manifest_sha256 for part in found.parts}

@@ -172,7 +172,7 @@ def _power_on(
     signal.signal(
         signal.SIGTERM, lambda number, _: early.append(number)
     )  # heard once there is something to end
-    content = flash.content(order.flash, order.slot)
+    content = flash.content(order.flash, order.slot, order.without)
     speaker.tell(
         0, "chain", "", f"release {content.release.version} verified", _told(content, flash.root_sha256)
     )

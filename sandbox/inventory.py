@@ -144,12 +144,7 @@ def declared_mounts(expected: Expected) -> frozenset[str]:
     """The mount points a walled process has."""
     points = {"/", "/dev/null", rootfs.CHANNEL_DIR}
     for path in rootfs.interpreter_paths():
-        points.add(path)
-        points |= {
-            f"{path}/{hidden}"
-            for hidden in ("site-packages", "dist-packages")
-            if os.path.isdir(f"{path}/{hidden}")
-        }
+        points |= {path, *rootfs.hidden_in(path)}
     points |= set(rootfs.package_paths(("zmq", "msgspec", *expected.packages)))
     if expected.has_scratch:
         points.add(rootfs.SCRATCH_DIR)

@@ -70,6 +70,7 @@ def issue(findings: dict[str, trials.Finding], where: host.Host, took_ms: float 
     """Write the passport from what the trials found. A wall without a finding is unavailable."""
     entries = [_entry(wall.name, findings, where) for wall in walls.OS_WALLS]
     entries += [Entry(wall.name, True, "our own gates and monitor") for wall in walls.POLICING_WALLS]
+    entries += [Entry(wall.name, True, "our own boot stages") for wall in walls.BOOT_WALLS]
     return Passport(tuple(entries), took_ms)
 
 

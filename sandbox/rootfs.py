@@ -50,10 +50,16 @@ def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def interpreter_paths() -> tuple[str, ...]:
-    """The folders of the standard library (its ``site-packages`` is covered by an empty tmpfs)."""
+    """The folders of the standard library (some of their own folders are covered, see ``HIDDEN``)."""
     stdlib = sysconfig.get_path("stdlib")
     dynload = [p for p in sys.path if p.endswith("lib-dynload") and not p.startswith(stdlib)]
     return (stdlib, *dynload)
+
+
+@cache
+def hidden_in(folder: str) -> tuple[str, ...]:
+    """The folders below a folder of the interpreter's that nobody sees."""
+    return tuple(f"{folder}/{name}" for name in HIDDEN if os.path.isdir(f"{folder}/{name}"))
 
 
 def build(staging: str, image: dict[str, bytes], packages: tuple[str, ...]) -> None:
@@ -66,9 +72,8 @@ def build(staging: str, image: dict[str, bytes], packages: tuple[str, ...]) -> N
     _device_null(staging)
     for path in interpreter_paths():
         bind(path, staging + path)
-        for hidden in HIDDEN:
-            if os.path.isdir(f"{path}/{hidden}"):
-                linux.mount("tmpfs", f"{staging}{path}/{hidden}", "tmpfs", _READ_ONLY, "size=4k,mode=755")
+        for hidden in hidden_in(path):
+            linux.mount("tmpfs", staging + hidden, "tmpfs", _READ_ONLY, "size=4k,mode=755")
     for path in package_paths(packages):
         _bind_over(path, staging + path)
 

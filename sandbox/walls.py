@@ -1,8 +1,8 @@
 """The names of all walls. A wall is one named protection that an experiment can switch off.
 
-Operating-system walls are raised by this room around a process; policing walls by gates and the monitor
-around messages. ``needs`` names walls without which one cannot stand, ``needs_unprivileged`` those that only
-root can do without.
+Operating-system walls are raised by this room around a process; policing walls by gates and the monitor around
+messages; walls of the boot by its stages (``boot``) around what may run at all. ``needs`` names walls without which one
+cannot stand, ``needs_unprivileged`` those that only root can do without.
 """
 
 from __future__ import annotations
@@ -64,9 +64,23 @@ POLICING_WALLS = (
     Wall("budget", "a partition that keeps dying stays off once its restarts are spent"),
 )
 
-WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS}
+BOOT_WALLS = (
+    Wall("signature", "no manifest and no release that is not signed, or by whom it does not say"),
+    Wall("chain", "no signer whose certificates do not lead to the root in the fuses"),
+    Wall("revocation", "no signer whose certificate, or one above it, was revoked"),
+    Wall("scope", "no signer beyond the roles, partitions and safety classes in its certificate"),
+    Wall("digest", "no image of another length or digest than its manifest says"),
+    Wall("release", "no images of different releases side by side"),
+    Wall("hardware", "no image for other hardware"),
+    Wall("floor", "no image older than the floor in the secure element, in either slot"),
+    Wall("swap", "nothing runs but the sealed bytes that were verified, whatever becomes of the flash"),
+    Wall("platform", "no other interpreter or package than the manifest names"),
+)
+
+WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS + BOOT_WALLS}
 OS_WALL_NAMES = frozenset(wall.name for wall in OS_WALLS)
 POLICING_WALL_NAMES = frozenset(wall.name for wall in POLICING_WALLS)
+BOOT_WALL_NAMES = frozenset(wall.name for wall in BOOT_WALLS)
 ALL = frozenset(WALLS)
 
 

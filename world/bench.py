@@ -156,7 +156,7 @@ class Bench:
         design = load_design(plan.design, walls.ALL) if plan else None
         with _as_bench_error():
             device = self._powered.enter_context(
-                devices.on(stage.MONITOR, control, design, plan.overlays if plan else {})
+                devices.on(stage.MONITOR, control, design, *((plan.overlays, plan.without) if plan else ()))
             )
         self._flash = device.flash if plan else None
         return device.process

@@ -164,6 +164,7 @@ def on(
     control: socket.socket,
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Powered]:
     """A new device of this session's factory, switched on; ``command`` is what its monitor is to be.
 
@@ -173,4 +174,4 @@ def on(
     with device() as made:
         write_flash(made.flash, design, overlays or {})
         with power.element(made.element) as link:
-            yield Powered(power.switch_on(made.rom, made.flash, link, control, command), made.flash)
+            yield Powered(power.switch_on(made.rom, made.flash, link, control, command, without), made.flash)

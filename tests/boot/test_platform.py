@@ -1,0 +1,98 @@
+"""The platform's digest: every file from which code can come changes it, and the monitor uses no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from boot import platform, stage
+from boot.refusal import ALWAYS, RULES, Refused
+from sandbox import rootfs, walls
+from world import devices, power
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    (tmp_path / "toy/inner/__pycache__").mkdir(parents=True)
+    for name in ("__init__.py", "inner/part.py", "inner/__pycache__/part.cpython-311.pyc", "fast.so"):
+        (tmp_path / "toy" / name).write_bytes(name.encode())
+    (tmp_path / "other.py").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda toy: (toy / "inner/part.py").write_bytes(b"other"),
+        lambda toy: (toy / "inner/__pycache__/part.cpython-311.pyc").write_bytes(b"other"),
+        lambda toy: (toy / "fast.so").write_bytes(b"other"),
+        lambda toy: (toy / "fast.so").rename(toy / "faster.so"),
+        lambda toy: (toy / "more.py").touch(),
+        lambda toy: (toy / "fast.so").unlink(),
+        lambda toy: (toy / "linked.py").symlink_to(toy.parent / "other.py"),
+    ],
+)
+def test_any_change_below_a_package_changes_its_digest(
+    packages: Path, change: Callable[[Path], object]
+) -> None:
+    before = platform.measure("toy", str(packages))
+    assert platform.measure("toy", str(packages)) == before
+    change(packages / "toy")
+    assert platform.measure("toy", str(packages)) != before
+
+
+def test_what_lies_beside_a_package_does_not_count(packages: Path) -> None:
+    before = platform.measure("toy", str(packages))
+    (packages / "other.py").write_bytes(b"changed")
+    assert platform.measure("toy", str(packages)) == before
+
+
+@pytest.mark.parametrize("name", ["nothing", "../toy", "", "toy/inner"])
+def test_a_package_that_is_not_there_is_refused(packages: Path, name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        platform.measure(name, str(packages))
+    assert refused.value.rule == "platform"
+
+
+_LOADED = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+sys.path.append(sys.argv[1])
+from monitor import main, nursery
+from sandbox import stub, template
+template.warm_up()
+for module in list(sys.modules.values()):
+    if getattr(module, "__file__", None):
+        print(os.path.realpath(module.__file__))
+"""
+
+
+def test_the_monitor_loads_nothing_but_its_image_and_what_its_manifest_pins(tmp_path: Path) -> None:
+    image = tmp_path / "monitor.img"
+    image.write_bytes(devices.stage_images()["monitor"].content)
+    installed = power.packages_folder()
+    said = subprocess.run(
+        [sys.executable, *stage.FLAGS, "-c", _LOADED, installed, str(image)],
+        capture_output=True, text=True, check=True, cwd="/", env=stage.ENVIRONMENT,
+    )  # fmt: skip
+    roots = [str(image), *rootfs.interpreter_paths()]
+    beside = [
+        path for path in said.stdout.split() if not path.startswith(tuple(f"{root}/" for root in roots))
+    ]
+    below = {Path(path).relative_to(Path(installed).resolve()).parts[0] for path in beside}
+    assert below, "it imports zmq at least"
+    assert {name.split(".")[0] for name in below} <= set(devices.MONITOR_PLATFORM)
+    left_out = [f"/{name}/" for name in platform.LEFT_OUT if name not in ("site-packages", "dist-packages")]
+    assert not [path for path in said.stdout.split() if any(name in path for name in left_out)]
+
+
+def test_what_is_not_measured_of_the_standard_library_is_not_seen_by_partitions() -> None:
+    assert set(rootfs.HIDDEN) == platform.LEFT_OUT
+
+
+def test_every_rule_that_may_be_left_out_is_a_wall_and_no_other() -> None:
+    assert RULES - ALWAYS == walls.BOOT_WALL_NAMES
