@@ -32,6 +32,7 @@ MONITOR_PLATFORM = (
     "cryptography",
     "msgspec",
     "pyseccomp",
+    "typing_extensions",
     "zmq",
 )
 
