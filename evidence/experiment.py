@@ -367,7 +367,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
     # is in a critical partition itself, what that one emits is the fault's own doing: nothing had to reach it.
     is_inside = bool(taken_over(run) & noninterference.critical(run.design))
     added = None if run.ended_by is not None or is_inside else _severity(run, twin, experiment)
-    is_compared = is_walled and not is_inside
+    is_compared = is_walled and not is_inside and not run.was_refused
     idle = [one.attack_id for one, ran in zip(run.schedule, activated, strict=True) if not ran]
     leaks = sightings.leaks(run)
     outcome, reasons = verdict(

@@ -84,6 +84,7 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         notes_lost=_notes_lost(run),
         stand_in=run.stand_in,
         canaries=canaries(run),
+        boot_refused=_boot_refused(run),
         struck=frozenset(run.struck),
         attacker=attacker,
         victim=next((p.name for p in run.design.partitions if p.is_critical), ""),
@@ -176,6 +177,14 @@ def _stopped(run: Run) -> str:
     return last[-1].text if last else "without a word"
 
 
+def _boot_refused(run: Run) -> str:
+    """Who refused what, by which rule; empty when the device started."""
+    if not run.was_refused:
+        return ""
+    facts = run.record.of_kind("boot_refused")[0].facts
+    return f"{facts['stage']} refused {facts['image']} ({facts['rule']}): {facts['sentence']}"
+
+
 def _notes_lost(run: Run) -> int:
     return sum(int(str(note.facts.get("notes_lost", 0))) for note in run.record.of_kind("end"))
 
@@ -211,6 +220,8 @@ def unfinished(run: Run) -> list[str]:
 
     One that an attack from outside had to end is evidence up to there, if it ended, and if its journal holds.
     """
+    if run.was_refused and run.ended_by is not None:
+        return []  # nothing ran, so there is no journal
     if run.ended_by is not None:
         found = []
         if run.record.exit_status == 0:

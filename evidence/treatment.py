@@ -33,6 +33,7 @@ class Treatment(enum.StrEnum):
     RESTARTED = "restarted"  # it was started again from its image
     QUARANTINED = "quarantined"  # it stays off
     SAFE_STATE = "safe state"  # the device went where it can do no harm
+    REFUSED = "refused"  # a stage of the boot did not go on, so that it never ran
 
 
 #: Words of ``Row.expected``. Whatever finds damage discards it; what is escaped is kept within plain text.
@@ -46,6 +47,7 @@ _EXPECTED = {
     "RESTART": Treatment.RESTARTED,
     "LATCH": Treatment.QUARANTINED,
     "SAFE-STATE": Treatment.SAFE_STATE,
+    "REJECT": Treatment.REFUSED,
 }
 #: Events that end a life although it would have gone on.
 _KILLS = frozenset(Event) - {Event.PARTITION_EXIT, Event.STALE_INPUT}
@@ -72,6 +74,8 @@ def treatment(run: Run, injection: Injection, effect: Effect, reference: Run) ->
     ``reference`` is the run without the attack: a safe state that it has, too, is not the attack's doing.
     """
     found = set(_of_rows(run, injection))
+    if run.was_refused:
+        found |= {Treatment.REFUSED, Treatment.SAFE_STATE}
     if effect.succeeded:
         found.add(Treatment.LET_THROUGH)
     elif (
@@ -91,7 +95,8 @@ def text(found: tuple[Treatment, ...]) -> str:
 
 
 def _came_from_outside(run: Run, injection: Injection) -> bool:
-    return attack_files.built(run.design.folder)[injection.attack_id].strike is not None
+    attack = attack_files.built(run.design.folder)[injection.attack_id]
+    return attack.inject is None
 
 
 def _frames(run: Run, injection: Injection) -> Iterator[journal.Frame]:

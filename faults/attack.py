@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faults.implant.foothold import Foothold
     from faults.outside import Stage
     from faults.seen import Observations
+    from faults.workshop import Workshop
 
 Value = int | float | str | bool
 Parameters = dict[str, Any]
@@ -114,6 +115,7 @@ Range = Between | OneOf
 Inject = Callable[["Foothold", Parameters], Report]
 Begin = Callable[[Parameters], None]
 Strike = Callable[["Stage", Parameters], Report]
+Tamper = Callable[["Workshop", Parameters], Report]
 Detect = Callable[["Observations", Injection], Effect]
 
 
@@ -121,9 +123,9 @@ Detect = Callable[["Observations", Injection], Effect]
 class Attack:
     """One attack or fault: a family of experiments, one for each draw of its parameters.
 
-    ``inject`` runs inside the taken-over partition, ``strike`` outside the device, as the environment does; an attack
-    has one of the two, and one from outside says what it ``strikes``. ``effect`` looks at what the harness saw, never
-    at an error code.
+    ``inject`` runs inside the taken-over partition, ``strike`` outside the device, as the environment does, ``tamper``
+    before the device is switched on, at its flash; an attack has one of the three, and one from outside says what it
+    ``strikes``. ``effect`` looks at what the harness saw, never at an error code.
     """
 
     id: str
@@ -132,8 +134,9 @@ class Attack:
     effect: Detect
     inject: Inject | None = None
     strike: Strike | None = None
-    #: What an attack from outside strikes: the "world", whose faults are part of the run of comparison, too, or the
-    #: "monitor". Empty for one from inside.
+    tamper: Tamper | None = None
+    #: What an attack from outside strikes: the "world", whose faults are part of the run of comparison, too, the
+    #: "monitor", or, with ``tamper``, the "flash". Empty for one from inside.
     strikes: str = ""
     #: Whether the run ends with it: it "must" (by its nature), or it "may" (the device goes to its safe state over it,
     #: in order). Then what was done until then counts, and no more is expected.

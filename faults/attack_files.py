@@ -22,6 +22,7 @@ OWN_FOLDER = Path(__file__).parent / "attacks"
 DESIGN_FOLDER = "attacks"
 #: What an attack from outside may strike.
 STRUCK = ("world", "monitor")
+FLASH = "flash"
 _NAME = re.compile(r"([a-z]\d{2})_[a-z0-9_]+\.py")
 
 
@@ -75,11 +76,16 @@ def _load(attack_id: str, path: Path, *, is_own: bool) -> Attack:
         )
     if found.id != attack_id:
         raise AttackFileWrong(f"{path}: its ATTACK says {found.id}; let file name and id agree")
-    if (found.inject is None) == (found.strike is None):
+    if sum(door is not None for door in (found.inject, found.strike, found.tamper)) != 1:
         raise AttackFileWrong(
-            f"{path}: an attack has an injector inside (inject) or outside (strike), one of them"
+            f"{path}: an attack has an injector inside (inject) or outside (strike), or one for the flash (tamper), "
+            "one of them"
         )
-    if found.strikes not in (STRUCK if found.strike is not None else ("",)):
+    if found.tamper is not None and found.strikes != FLASH:
+        raise AttackFileWrong(
+            f"{path}: an attack with a tamper strikes the {FLASH}; its ATTACK says {found.strikes!r}"
+        )
+    if found.tamper is None and found.strikes not in (STRUCK if found.strike is not None else ("",)):
         raise AttackFileWrong(
             f"{path}: an attack with a strike says what it strikes ({' or '.join(STRUCK)}), and no other says that; "
             f"its ATTACK says {found.strikes!r}"

@@ -20,6 +20,13 @@ END_FRAME = 264  # 22:00
 #: Rows that are not built because the reference device offers them nothing to be tried on, each with the reason.
 NOT_BUILT: Mapping[str, str] = MappingProxyType(
     {
+        "B02": "The reference device has no updates yet, and no release of it expires.",
+        "B03": "The reference device has no updates yet that a version beyond all others could lock out.",
+        "B06": "The reference device has no updates yet, so nothing is downloaded.",
+        "B07": "A file is swapped between the check and its use only by luck, in a fraction of a millisecond, and no "
+        "such experiment could be replayed; a test of the boot stages does it, with the wall swap and without.",
+        "B10": "A name in an image that leads out of it is refused by the rule form, which no experiment leaves out; "
+        "so there is no control to compare it with, and a test of the boot stages shows it instead.",
         "C09": "Every hint in it is legal and no wall is there to refuse it: what bounds it is therapy's own limiter, "
         "which no experiment leaves out, so that it would do the same with and without walls.",
         "C11": "No message of the reference device has a text field, so there is no pattern to burn time on; a schema "

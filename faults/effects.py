@@ -9,6 +9,9 @@ from faults.attack import CannotTell, Detect, Effect, Injection
 from faults.seen import Observations, bound
 from ipc_schemas import codec
 
+#: What foreign code says of itself when it runs. The same in every run, so that its journal is, too.
+FOREIGN_MARK = "a foreign image runs"
+
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
 #: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
 #: interpreter (128 MiB) and the gate's own 32 MiB or the partition's 256 MiB; and a little for rounding.
@@ -156,3 +159,13 @@ def innocent_ended(seen: Observations, injection: Injection) -> Effect:
     times = f"{len(lost)} time{'s' if len(lost) > 1 else ''}"
     rest = ", until it was not started again" if is_off else ""
     return Effect(True, f"{seen.victim}, which had done nothing, was ended {times}{rest} ({lost[0].reason}).")
+
+
+def foreign_image_ran(seen: Observations, _injection: Injection) -> Effect:
+    """Code that is not of the device's release ran on it: it said so itself, in its log."""
+    said = [line for line in seen.log_lines if FOREIGN_MARK in line.text]
+    if said:
+        return Effect(True, f"An image that is not the device's own ran as {said[0].partition}.")
+    if seen.boot_refused:
+        return Effect(False, f"The device did not start: {seen.boot_refused}.")
+    return Effect(False, "The foreign image did not run.")

@@ -24,6 +24,7 @@ from faults.seen import Peaks, Received, StandIn, Survivor
 from faults.stand_in import Substitute
 from faults.terminal import Terminal
 from faults.watcher import Watcher
+from faults.workshop import Workshop
 from ipc_schemas import links
 from monitor import journal
 from monitor.design import Design
@@ -77,7 +78,14 @@ class Run:
     def ended_by(self) -> Injection | None:
         """The attack from outside with which this run ended, as it must or may (in order, with status 1), if any."""
         kinds = ("must", "may") if self.record.exit_status == SAFE_STATE else ("must",)
+        if self.was_refused:
+            return next((one for one in self._struck() if self._attack(one).tamper is not None), None)
         return next((one for one in self._struck() if self._attack(one).ends_the_run in kinds), None)
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether a stage of the boot did not go on, so that no partition ever ran."""
+        return bool(self.record.of_kind("boot_refused")) and not self.record.of_kind("world_gate")
 
     def _struck(self) -> list[Injection]:
         return [one for one in self.schedule if (one.attack_id, one.frame) in self.struck]
@@ -141,6 +149,10 @@ def _attacked(
         f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
     }
     struck: dict[tuple[str, int], Report] = {}
+    tampered: dict[tuple[str, int], Report] = {}
+    if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
+        plan = replace(plan, tamper=_tampers(design, schedule, tampered))
+        nursery = None  # which starts no device of its own
     with (
         Collector() as collector,
         Terminal() as terminal,
@@ -183,9 +195,25 @@ def _attacked(
         clock_jumps=tuple(watcher.clock_jumps),
         survivors=survivors,
         stand_in=worker.seen if worker is not None else None,
-        struck=struck,
+        struck=struck | tampered,
     )
     return _read(result, folder)
+
+
+def _tampers(
+    design: Design, schedule: Sequence[Injection], reports: dict[tuple[str, int], Report]
+) -> Callable[[Path], None]:
+    """What attacks on the flash do to it, in their order; each leaves its report."""
+    victim = next((p.name for p in design.partitions if p.is_critical), "")
+
+    def tamper(flash: Path) -> None:
+        shop = Workshop(flash, design, victim)
+        for one in schedule:
+            door = attack_files.built(design.folder)[one.attack_id].tamper
+            if door is not None:
+                reports[one.attack_id, one.frame] = door(shop, dict(one.parameters))
+
+    return tamper
 
 
 def _strike(design: Design, equipped: Sequence[Injection], stage: Stage) -> dict[tuple[str, int], Report]:

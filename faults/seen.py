@@ -159,6 +159,8 @@ class Observations:
     notes_lost: int | None = None
     stand_in: StandIn | None = None
     canaries: tuple[bytes, ...] = ()
+    #: Why a stage of the boot did not go on; empty: all did.
+    boot_refused: str = ""
     #: Outside attacks that were carried out: id and frame.
     struck: frozenset[tuple[str, int]] = frozenset()
     attacker: str = ATTACKED

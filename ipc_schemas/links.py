@@ -194,7 +194,9 @@ REPORT_BYTES_MAX = 96 << 10
 
 
 class PowerOn(Link, frozen=True):
-    """Console to monitor: switch on the device whose release lies in slot ``slot`` of this flash.
+    """Console to monitor: switch on the device whose release lies in slot ``slot`` of ``flash``.
+
+    Both are empty when it is the one that was booted from.
 
     ``configs`` has the configurations of partitions, by partition. ``clock`` is ``virtual``, ``real`` or a factor such
     as ``60x``. ``without`` names the walls to leave out. ``accept_degraded`` lets the device run although this host

@@ -57,12 +57,16 @@ class Flash:
         return self._facts.root_key_sha256
 
     def content(self, flash: str, slot: str, without: Iterable[str]) -> Content:
-        """The device in this slot, judged without the walls that the order leaves out, too.
+        """The device in this slot of this flash, or (both empty) in the one that was booted from.
+
+        It is judged without the walls that the order leaves out, too.
 
         Raises ``Refused`` or ``DesignError``.
         """
         left_out = tuple({*self._handover.without, *without})
-        handover = msgspec.structs.replace(self._handover, flash=flash, slot=slot, without=left_out)
+        handover = msgspec.structs.replace(self._handover, without=left_out)
+        if flash:
+            handover = msgspec.structs.replace(handover, flash=flash, slot=slot)
         shelf, rules = stage.slot_of(handover), stage.rules_for(handover, self._facts)
         found, signers = admission.admit_release(shelf, rules)
         listed = {part.image: part.manifest_sha256 for part in found.parts}

@@ -89,6 +89,9 @@ class Plan:
     #: Walls that a partition lacks by its design, put up all the same: each as ``partition.wall``.
     restored: frozenset[str] = frozenset()
     priority: str = ""
+    #: What is done to the flash of the device, which has been in use, before it is switched on. Then it is a result of
+    #: the run, not an error, when it does not start.
+    tamper: Callable[[Path], None] | None = None
 
 
 @dataclass(slots=True)
@@ -136,8 +139,7 @@ class Bench:
         """With a ``plan``, what that device is to run lies in its flash from the start, and ``run`` may take it from
         there; otherwise the flash holds no more than a device needs to stand by. Raises as ``run`` does.
         """
-        self._in_flash = plan
-        self._flash: Path | None = None
+        self._in_flash = plan if nursery is None else None
         ours, theirs = power.control_pair()
         self.control = ours
         self._powered = ExitStack()
@@ -155,11 +157,8 @@ class Bench:
     def _start(self, control: socket.socket, plan: Plan | None) -> MonitorProcess:
         design = load_design(plan.design, walls.ALL) if plan else None
         with _as_bench_error():
-            device = self._powered.enter_context(
-                devices.on(stage.MONITOR, control, design, *((plan.overlays, plan.without) if plan else ()))
-            )
-        self._flash = device.flash if plan else None
-        return device.process
+            more = (plan.overlays, plan.without, plan.tamper) if plan else ()
+            return self._powered.enter_context(devices.on(stage.MONITOR, control, design, *more))
 
     def __enter__(self) -> Bench:
         return self
@@ -201,14 +200,16 @@ class Bench:
             with suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self.control, [b"power on"], [out.fileno()])
 
-    def _flash_for(self, plan: Plan, design: Design, folder: Path) -> Path:
-        """Where the release of this plan lies: in the device's own flash, or in one that is written for this run."""
+    def _flash_for(self, plan: Plan, design: Design, folder: Path) -> tuple[str, str]:
+        """Folder and slot of the release of this plan: in a flash written for this run, or empty for the device's own,
+        where it lies already.
+        """
         own = self._in_flash
-        if self._flash is not None and own and (own.design, own.overlays) == (plan.design, plan.overlays):
-            return self._flash
+        if own is not None and (own.design, own.overlays) == (plan.design, plan.overlays):
+            return "", ""
         with _as_bench_error():
             devices.write_flash(folder / "flash", design, plan.overlays)
-        return folder / "flash"
+        return str(folder / "flash"), devices.SLOT
 
     def run(
         self,
@@ -227,10 +228,10 @@ class Bench:
         world = load_world(design, plan.seed, plan.patient)
         record = Record(plan, folder, world)
         started_s = time.monotonic()
-        flash = self._flash_for(plan, design, folder)
+        flash, slot = self._flash_for(plan, design, folder)
         order = links.PowerOn(
-            flash=str(flash),
-            slot=devices.SLOT,
+            flash=flash,
+            slot=slot,
             run_folder=str(folder),
             frames=plan.frames,
             clock=plan.clock,
@@ -246,6 +247,10 @@ class Bench:
         session = _Session(self, record, schemas, world, frame_s_max, on_note, on_frame)
         try:
             session.live()
+        except BootRefused:
+            if plan.tamper is None:
+                raise
+            world.orphaned(plan.frames)
         finally:
             session.close()
         record.exit_status = self.wait_for_end()

@@ -10,20 +10,24 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from boot import platform
+from ipc_schemas import element
 from monitor.design import Design
 from world import leftovers, power
 from world.factory import development, images, packing
 from world.factory.development import Factory, Made, Signer
 
 SERIAL = "SN-0001"
-SLOT = "a"
+SLOT: element.Slot = "a"
+#: Of every image that is built here; a device that has run one of them starts none below it.
+SECURITY_COUNTER = 2
+VERSION = "1.0"
 #: What the stages and the monitor import beside what is ours. A package's own needs are named, too.
 MONITOR_PLATFORM = (
     platform.PYTHON,
@@ -75,10 +79,15 @@ def _pinned(parts: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
 def stage_images() -> dict[str, Made]:
     """Bootloader and monitor, built from the sources once."""
     return {
-        "bootloader": Made("bootloader", images.stage("bootloader", "boot.bootloader")),
+        "bootloader": Made(
+            "bootloader",
+            images.stage("bootloader", "boot.bootloader"),
+            security_counter=SECURITY_COUNTER,
+        ),
         "monitor": Made(
             "monitor",
             images.stage("monitor", "monitor.main", packing.libraries()),
+            security_counter=SECURITY_COUNTER,
             platform=_pinned(MONITOR_PLATFORM),
         ),
     }
@@ -105,9 +114,28 @@ def partition_images(design: Design, overlays: Mapping[str, Overlay]) -> dict[st
             content,
             partition.safety_class.value,
             entry,
-            platform=_pinned(partition.packages),
+            SECURITY_COUNTER,
+            _pinned(partition.packages),
         )
     return found
+
+
+def parts_of(design: Design | None, overlays: Mapping[str, Overlay]) -> dict[str, Made]:
+    """The images of a release. Raises ``packing.ImageError``."""
+    parts = dict(stage_images())
+    if design is not None:
+        parts["design"] = Made(
+            "design", images.packed(packing.design_files(design)), security_counter=SECURITY_COUNTER
+        )
+        parts |= partition_images(design, overlays)
+    return parts
+
+
+def signers_of(design: Design | None) -> dict[str, Signer]:
+    """Each partition's image has a supplier of its own."""
+    if design is None:
+        return {}
+    return {p.name: _supplier(p.name, p.safety_class.value) for p in design.partitions}
 
 
 def write_flash(flash: Path, design: Design | None, overlays: Mapping[str, Overlay]) -> None:
@@ -115,15 +143,9 @@ def write_flash(flash: Path, design: Design | None, overlays: Mapping[str, Overl
 
     Without a design the release has the two first stages only. Raises ``packing.ImageError``.
     """
-    parts = dict(stage_images())
-    signers = {}
-    if design is not None:
-        parts["design"] = Made("design", images.packed(packing.design_files(design)))
-        parts |= partition_images(design, overlays)
-        signers = {p.name: _supplier(p.name, p.safety_class.value) for p in design.partitions}
     factory().write_trust(flash)
     name = design.name if design is not None else "bench"
-    factory().write_release(flash, SLOT, parts, device=name, signers=signers)
+    factory().write_release(flash, SLOT, parts_of(design, overlays), VERSION, name, signers_of(design))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +173,15 @@ def device() -> Iterator[Device]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Powered:
-    """A device that was switched on: its process, which is ROM at first, and its flash."""
-
-    process: subprocess.Popen[bytes]
-    flash: Path
+def _use(made: Device, parts: Mapping[str, Made]) -> None:
+    """Bring the element where a boot that proved itself has left it."""
+    with development.linked(made.element) as chip:
+        chip.spend_attempt(SLOT)
+        chip.derive_layer("bootloader", bytes(32))
+        chip.measure_next(bytes(32))
+        chip.confirm()
+        for name, part in sorted(parts.items()):
+            chip.raise_floor(name, part.security_counter)
 
 
 @contextmanager
@@ -166,13 +191,20 @@ def on(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
     without: frozenset[str] = frozenset(),
-) -> Iterator[Powered]:
-    """A new device of this session's factory, switched on; ``command`` is what its monitor is to be.
+    tamper: Callable[[Path], None] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A new device of this session's factory, switched on: ROM's process. ``command`` is what its monitor is to be.
+
+    With ``tamper`` it has been in use: its floors are those of its release. Then it was switched off, and ``tamper``
+    had its flash.
 
     At the end of the block the device is gone; that its process is, the caller sees to. Raises
     ``packing.ImageError``.
     """
     with device() as made:
         write_flash(made.flash, design, overlays or {})
+        if tamper is not None:
+            _use(made, parts_of(design, {}))
+            tamper(made.flash)
         with power.element(made.element) as link:
-            yield Powered(power.switch_on(made.rom, made.flash, link, control, command, without), made.flash)
+            yield power.switch_on(made.rom, made.flash, link, control, command, without)

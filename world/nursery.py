@@ -34,7 +34,7 @@ class Nursery:
         self._control, theirs = power.control_pair()
         self._powered = ExitStack()
         try:
-            self._process = self._powered.enter_context(devices.on(stage.NURSERY, theirs)).process
+            self._process = self._powered.enter_context(devices.on(stage.NURSERY, theirs))
         except BaseException:
             self._control.close()
             raise

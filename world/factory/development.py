@@ -7,7 +7,7 @@ makes trusts its root and no other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, load_der_x509_certificate
 
 from boot.authority import key_sha256_of
 from boot.element import Element
@@ -26,7 +26,7 @@ from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
 from world import power
 from world.factory import certificates, images
-from world.factory.certificates import Validity
+from world.factory.certificates import Authority, Validity
 
 MAKER, FACTORY = "Development", "Desk"
 HARDWARE_ID = "emulated pump 1"
@@ -82,12 +82,19 @@ class Factory:
         self.maker = self.signer("Release", _EVERYTHING)
         self.revoked: dict[str, dict[int, datetime]] = {"root": {}, "platform": {}}
 
-    def signer(self, name: str, scope: Scope) -> Signer:
-        """Somebody new who may sign as far as ``scope`` goes."""
+    def signer(self, name: str, scope: Scope, below: Authority | None = None) -> Signer:
+        """Somebody new who may sign as far as ``scope`` goes, certified by the platform authority or by another."""
+        issuer = below or self.platform
         key = Ed25519PrivateKey.generate()
         subject = certificates.name_of(MAKER, common=name)
-        leaf = certificates.code_signer(self.platform, subject, key.public_key(), self.validity, scope)
-        return Signer(key, (_der(leaf), _der(self.platform.certificate)))
+        leaf = certificates.code_signer(issuer, subject, key.public_key(), self.validity, scope)
+        return Signer(key, (_der(leaf), _der(issuer.certificate)))
+
+    def expired_authority(self) -> Authority:
+        """An authority for signers of code whose time was over a year ago."""
+        long_ago = Validity(self.now - timedelta(days=800), self.now - timedelta(days=365))
+        subject = certificates.name_of(MAKER, common="Platform")
+        return certificates.code_authority(self.root, subject, self.platform.key, long_ago, 1)
 
     def supplier(self, partition: str, safety_class: SafetyClass) -> Signer:
         """A subcontractor who may sign one partition's images, of one safety class."""
@@ -98,14 +105,17 @@ class Factory:
         """The images of ROM, which goes into the device's mask, and of the bootloader."""
         return images.stage("rom", "boot.rom"), images.stage("bootloader", "boot.bootloader")
 
-    def write_trust(self, flash: Path, number: int = 1) -> None:
-        """Root and revocation lists, where the stages look for them."""
+    def write_trust(self, flash: Path, number: int = 1, revoked: Iterable[Signer] = ()) -> None:
+        """Root and revocation lists, where the stages look for them; ``revoked`` signers are on them, too."""
         folder = flash / "trust"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "root.der").write_bytes(_der(self.root.certificate))
         fresh_until = self.now + timedelta(days=365)
         for name, authority in (("root", self.root), ("platform", self.platform)):
-            found = certificates.revocation_list(authority, self.revoked[name], number, self.now, fresh_until)
+            listed = dict(self.revoked[name])
+            if authority is self.platform:
+                listed |= {load_der_x509_certificate(one.chain[0]).serial_number: self.now for one in revoked}
+            found = certificates.revocation_list(authority, listed, number, self.now, fresh_until)
             (folder / f"{name}.crl").write_bytes(found.public_bytes(Encoding.DER))
 
     def write_release(
@@ -116,18 +126,20 @@ class Factory:
         version: str = "1.0",
         device: str = "insulin_pump",
         signers: Mapping[str, Signer] | None = None,
+        hardware_id: str | None = None,
     ) -> Release:
         """Sign and write images, manifests and the release. ``signers`` are who signs which image, else the maker."""
         shelf = flash / f"slot_{slot}"
         shelf.mkdir(parents=True, exist_ok=True)
         listed = []
+        hardware_id = hardware_id or HARDWARE_ID
         for name, made in sorted(parts.items()):
-            payload = codec.encode(manifest_of(name, made, version))
+            payload = codec.encode(manifest_of(name, made, version, hardware_id))
             signer = (signers or {}).get(name, self.maker)
             (shelf / f"{name}.img").write_bytes(made.content)
             (shelf / f"{name}.bhm").write_bytes(enveloped(release.MANIFEST_LABEL, payload, signer))
             listed.append(Part(name, hashlib.sha256(payload).digest()))
-        found = Release(release.FORMAT, device, version, HARDWARE_ID, tuple(listed))
+        found = Release(release.FORMAT, device, version, hardware_id, tuple(listed))
         (shelf / "release.bhm").write_bytes(enveloped(release.RELEASE_LABEL, codec.encode(found), self.maker))
         return found
 
@@ -153,7 +165,7 @@ def linked(folder: Path) -> Iterator[Element]:
         yield Element(end)
 
 
-def manifest_of(name: str, made: Made, version: str) -> Manifest:
+def manifest_of(name: str, made: Made, version: str, hardware_id: str) -> Manifest:
     """What a supplier says of an image."""
     return Manifest(
         format=release.FORMAT,
@@ -161,7 +173,7 @@ def manifest_of(name: str, made: Made, version: str) -> Manifest:
         image=name,
         version=version,
         safety_class=made.safety_class,
-        hardware_id=HARDWARE_ID,
+        hardware_id=hardware_id,
         security_counter=made.security_counter,
         image_bytes=len(made.content),
         image_sha256=hashlib.sha256(made.content).digest(),

@@ -1,0 +1,27 @@
+"""B13: a factory, which may name devices and nothing else, makes itself a signer of code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faults.attack import Attack, Parameters, Report
+from faults.effects import foreign_image_ran
+
+if TYPE_CHECKING:
+    from faults.workshop import Workshop
+
+
+def tamper(shop: Workshop, _: Parameters) -> Report:
+    """The victim's image is signed below the factory's certificate instead of the platform's."""
+    shop.install(shop.foreign_parts(), signers={shop.victim: shop.signer_below_factory()})
+    return {"signed": shop.victim}
+
+
+ATTACK = Attack(
+    "B13",
+    "The factory, which may only give devices their names, signs a program of its own.",
+    foreign_image_ran,
+    tamper=tamper,
+    strikes="flash",
+    walls=("chain", "revocation"),
+)
