@@ -126,13 +126,12 @@ class Factory:
         version: str = "1.0",
         device: str = "insulin_pump",
         signers: Mapping[str, Signer] | None = None,
-        hardware_id: str | None = None,
+        hardware_id: str = HARDWARE_ID,
     ) -> Release:
         """Sign and write images, manifests and the release. ``signers`` are who signs which image, else the maker."""
         shelf = flash / f"slot_{slot}"
         shelf.mkdir(parents=True, exist_ok=True)
         listed = []
-        hardware_id = hardware_id or HARDWARE_ID
         for name, made in sorted(parts.items()):
             payload = codec.encode(manifest_of(name, made, version, hardware_id))
             signer = (signers or {}).get(name, self.maker)
