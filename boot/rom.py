@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from typing import NoReturn
 
 import msgspec
@@ -24,6 +25,7 @@ STAGE = "rom"
 def main() -> NoReturn:
     """Never returns: it becomes the bootloader, or ends."""
     handover = stage.handed_over()
+    stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
         chip = stage.element_of(handover)
         facts = chip.facts()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -87,6 +89,7 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
 
     Without the wall ``swap`` that file is started as it is now, whatever was verified before.
     """
+    tell(handover, "stage", name, {"monotonic_s": time.monotonic()})
     paper = image.sealed(codec.encode(handover))
     program = f"/proc/self/fd/{file.descriptor}" if "swap" not in handover.without else str(path)
     for descriptor in (file.descriptor, paper.descriptor, handover.element, handover.control):
@@ -98,7 +101,7 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     os.execve(sys.executable, arguments, ENVIRONMENT)
 
 
-def tell(handover: Handover, kind: str, text: str, facts: dict[str, str]) -> None:
+def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | float]) -> None:
     """A note to whoever switched the device on, as the monitor sends them. Nobody there is nobody told."""
     from ipc_schemas import links
 

@@ -16,6 +16,7 @@ from console import (
     VERSION,
     ablation_job,
     as_json,
+    boot_job,
     campaign_job,
     failures,
     jobs,
@@ -46,6 +47,12 @@ Examples:
   run_device.py run --attack K01 --without all --twin  what the attack does to a patient
   run_device.py run --clock 60x --days 0.05            on a clock 60 times faster than real
   run_device.py run --design examples/thermostat       another device
+"""
+_BOOT_EPILOG = """\b
+Examples:
+  run_device.py boot
+  run_device.py boot --explain
+  run_device.py boot --explain --without platform
 """
 _ATTACK_EPILOG = """\b
 Examples:
@@ -194,6 +201,18 @@ without_option = click.option(
 def run(**given: Any) -> int:
     """Run the device once, attacked or not, and show what happened. Nothing is judged but that it ran."""
     return _do(jobs.run, given)
+
+
+@cli.command(epilog=_BOOT_EPILOG)
+@options.common
+@click.option("--explain", is_flag=True, help="Show the whole measured log and every check.")
+@without_option
+@click.option(
+    "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
+)
+def boot(**given: Any) -> int:
+    """Make a device, switch it on through its chain of trust, show what each stage verified, switch it off."""
+    return _do(boot_job.boot, given)
 
 
 @cli.command(epilog=_ATTACK_EPILOG)

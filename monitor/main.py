@@ -297,7 +297,7 @@ def _told(content: Content, root_sha256: bytes) -> dict[str, object]:
         f"{number:02} {line.stage} {line.kind} {line.name}": [line.version, line.digest.hex(), line.signer]
         for number, line in enumerate(content.log.lines)
     }
-    return {"root": root_sha256.hex(), **lines}
+    return {"root": root_sha256.hex(), "monotonic_s": time.monotonic(), **lines}
 
 
 def _warden(

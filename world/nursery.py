@@ -17,10 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from boot import stage
+from ipc_schemas import codec, links
 from world import devices, power
 
 READY_S_MAX = 60.0
 _ANSWER_BYTES = 16
+_MESSAGE_BYTES = 1 << 16
+_NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
 
 
 class NurseryGone(Exception):
@@ -67,17 +70,28 @@ class Nursery:
         reader, writer = os.pipe()
         try:
             socket.send_fds(self._control, [b"monitor"], [control.fileno(), writer])
-            answer, descriptors, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES, 1)
-        except OSError as error:
+            answer, descriptors = self._answer()
+        except (OSError, NurseryGone) as error:
             os.close(reader)
             self._process.kill()  # an answer that comes late must not be taken for the next one's
-            raise NurseryGone(f"the nursery does not answer: {error}") from None
+            said = str(error) if isinstance(error, NurseryGone) else f"the nursery does not answer: {error}"
+            raise NurseryGone(said) from None
         finally:
             os.close(writer)
         if not answer:
             os.close(reader)
             raise NurseryGone("the nursery has ended")
         return Nursling(int(answer), descriptors[0], reader)
+
+    def _answer(self) -> tuple[bytes, list[int]]:
+        """The next answer. Before the first there are the notes of its boot. Raises ``NurseryGone`` and ``OSError``."""
+        while True:
+            answer, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, 1)
+            if not answer or answer.isdigit():
+                return answer, descriptors
+            note = _NOTES.decode_loosely(answer)
+            if note.kind == "boot_refused":
+                raise NurseryGone(f"the nursery's device does not start: {note.text}")
 
 
 class Nursling:
