@@ -57,6 +57,7 @@ def page(started: Started, *, explains: bool) -> RenderableType:
         rows.append(Text(f"it took: {spent}"))
     if started.label:
         rows.append(Text(started.label, style="bold yellow"))
+    rows.append(closing(started))
     return Group(*rows)
 
 
