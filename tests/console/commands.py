@@ -105,11 +105,17 @@ def started(pid: int) -> str:
 def stop_after(
     process: subprocess.Popen[str], seconds: float, number: signal.Signals
 ) -> tuple[str, str, set[tuple[int, str]]]:
-    """Let it run, send a signal, wait for its end: what it printed, and which descendants still live."""
+    """Let it run for so long from its first child on, send a signal, wait for its end.
+
+    Returns what it printed, and which descendants still live.
+    """
     seen: set[tuple[int, str]] = set()
-    until = time.monotonic() + seconds
+    until = time.monotonic() + LIMIT_S
     while time.monotonic() < until and process.poll() is None:
+        is_first = not seen
         seen |= descendants(process.pid)
+        if is_first and seen:
+            until = time.monotonic() + seconds
         time.sleep(0.01)
     process.send_signal(number)
     out, err = process.communicate(timeout=LIMIT_S)

@@ -360,13 +360,13 @@ def test_an_image_that_fails_makes_check_fail(folder: Path) -> None:
             ),
         ),
         (
-            "codec.encode(Prescr",
-            "str(Prescr",
+            "codec.encode(prescr",
+            "str(prescr",
             "IncubatorWorld.configs() gives no dict of names and bytes; return",
         ),
         (
-            "codec.encode(Prescr",
-            "codec.encode(None, Prescr",
+            "codec.encode(prescr",
+            "codec.encode(None, prescr",
             "IncubatorWorld.configs() raised TypeError in line 4",
         ),
         (
