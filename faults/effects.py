@@ -163,6 +163,8 @@ def innocent_ended(seen: Observations, injection: Injection) -> Effect:
 
 def foreign_image_ran(seen: Observations, _injection: Injection) -> Effect:
     """Code that is not of the device's release ran on it: it said so itself, in its log."""
+    if seen.boot_refused is None:
+        raise CannotTell("nobody listened to the boot")
     said = [line for line in seen.log_lines if FOREIGN_MARK in line.text]
     if said:
         return Effect(True, f"An image that is not the device's own ran as {said[0].partition}.")

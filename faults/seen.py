@@ -160,7 +160,7 @@ class Observations:
     stand_in: StandIn | None = None
     canaries: tuple[bytes, ...] = ()
     #: Why a stage of the boot did not go on; empty: all did.
-    boot_refused: str = ""
+    boot_refused: str | None = None
     #: Outside attacks that were carried out: id and frame.
     struck: frozenset[tuple[str, int]] = frozenset()
     attacker: str = ATTACKED

@@ -28,7 +28,7 @@ def reads(attack: Attack) -> frozenset[str]:
 
 
 def _file(attack: Attack) -> str:
-    act = attack.inject or attack.strike
+    act = attack.inject or attack.strike or attack.tamper
     assert act is not None
     return act.__module__
 

@@ -68,7 +68,7 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
         (["run", "--days", "1e9"], "--days"),
         (["run", "--without", "moat"], "no wall is called 'moat'"),
         (["run", "--attack", "K99"], "K99"),
-        (["run", "--attack", "B01"], "not built"),
+        (["run", "--attack", "B02"], "not built"),
         (["run", "--attack", "K01@25:00"], "25:00"),
         (["run", "--attack", "K01", *FINE], "ends before"),
         (["run", "--attack", "K01@00:30", "--design", "examples/thermostat"], "transfer"),

@@ -38,9 +38,9 @@ def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "names no attack; there are C01, C02"),
+        ("", "names no attack; there are B01, B04"),
         ("X77@3", "the line names X77; there are"),
-        ("B01@3", "B01 (rollback), which is in the catalogue but not built"),
+        ("B02@3", "B02 (freeze-expired), which is in the catalogue but not built"),
         ("K01@3/pump", "insulin_pump has no such partition; it has therapy, transfer"),
         ("K01@3/world", "no such partition"),
         ("C06@3/therapy", "C06 cannot be run there; it can on transfer"),

@@ -121,7 +121,7 @@ def test_bounds_that_are_worth_nothing_pass_every_rule_and_are_found_all_the_sam
 
 
 def test_a_descriptor_that_is_closed_again_is_no_leak(tmp_path: Path, worker: Worker) -> None:
-    opened = '"rb")  # noqa: SIM115  the flaw\n'
+    opened = '"rb")  # noqa: SIM115  the flaw; its world put it there\n'
     folder = altered(
         "leaked_descriptor", tmp_path, {"schemas.py": (opened, f"{opened}    SERVICE_LOG.close()\n")}
     )

@@ -14,6 +14,7 @@ from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
 from faults.attacks import c16_route_squat_hijack as c16
 from faults.attacks import f05_bit_flip as f05
+from faults.effects import FOREIGN_MARK
 from faults.implant import messages, timex
 from faults.seen import (
     Admitted,
@@ -40,6 +41,8 @@ from ipc_schemas.insulin_pump import (
 )
 
 FRAME, UNTIL = 96, 104
+#: Attacks on the flash, which share a detector.
+FLASH = [name for name, attack in attack_files.built().items() if attack.tamper is not None]
 TOKEN = "bx000000-K00"
 HINT = codec.encode(ActivityHint(480, 12.0))
 HINT_BEFORE = codec.encode(ActivityHint(475, 11.0))
@@ -112,6 +115,12 @@ EARLIER_GATE = _peaks("gate-transfer", frame=95)
 
 #: Attack, what the harness saw, and what the detector has to say.
 CASES: list[tuple[str, dict[str, Any], bool | None]] = [
+    *(
+        (one, {"log_lines": (LogLine(0, "therapy", FOREIGN_MARK),), "boot_refused": ""}, True)
+        for one in FLASH
+    ),
+    *((one, {"boot_refused": "monitor refused therapy (digest): it differs"}, False) for one in FLASH),
+    *((one, {"boot_refused": ""}, False) for one in FLASH),
     ("C01", {"admitted": (_admitted(b"x" * 5_000),), "peaks": {}}, True),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),
