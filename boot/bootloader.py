@@ -40,7 +40,7 @@ def _boot(handover: Handover) -> NoReturn:
     log = measured.replay(handover.log)
     parts = []
     for part, wanted in monitor.manifest.platform:
-        digest = platform.measure(part, handover.packages)
+        digest = platform.measure(part, handover.packages, forks=True)
         if "platform" not in rules.without:
             platform.require(part, digest, wanted)
         parts.append((part, digest))

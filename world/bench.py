@@ -140,6 +140,8 @@ class Bench:
         there; otherwise the flash holds no more than a device needs to stand by. Raises as ``run`` does.
         """
         self._in_flash = plan if nursery is None else None
+        #: When the device's power came, by ``time.monotonic``; with a nursery it has long been on.
+        self.switched_on_s = time.monotonic()
         ours, theirs = power.control_pair()
         self.control = ours
         self._powered = ExitStack()
@@ -155,10 +157,15 @@ class Bench:
             theirs.close()
 
     def _start(self, control: socket.socket, plan: Plan | None) -> MonitorProcess:
-        design = load_design(plan.design, walls.ALL) if plan else None
         with _as_bench_error():
-            more = (plan.overlays, plan.without, plan.tamper) if plan else ()
-            return self._powered.enter_context(devices.on(stage.MONITOR, control, design, *more))
+            made = (
+                devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
+                if plan is not None
+                else devices.ready()
+            )
+            device = self._powered.enter_context(made)
+        self.switched_on_s = time.monotonic()
+        return device.switch_on(stage.MONITOR, control, plan.without if plan is not None else frozenset())
 
     def __enter__(self) -> Bench:
         return self

@@ -184,22 +184,32 @@ def _use(made: Device, parts: Mapping[str, Made]) -> None:
             chip.raise_floor(name, part.security_counter)
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A device whose element has power and which nobody has switched on yet."""
+
+    device: Device
+    link: socket.socket
+
+    def switch_on(
+        self, command: str, control: socket.socket, without: frozenset[str] = frozenset()
+    ) -> subprocess.Popen[bytes]:
+        """ROM's process, in which the monitor will be; ``command`` is what it is to be."""
+        return power.switch_on(self.device.rom, self.device.flash, self.link, control, command, without)
+
+
 @contextmanager
-def on(
-    command: str,
-    control: socket.socket,
+def ready(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
-    without: frozenset[str] = frozenset(),
     tamper: Callable[[Path], None] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A new device of this session's factory, switched on: ROM's process. ``command`` is what its monitor is to be.
+) -> Iterator[Ready]:
+    """A new device of this session's factory.
 
     With ``tamper`` it has been in use: its floors are those of its release. Then it was switched off, and ``tamper``
-    had its flash.
+    had its flash. At the end of the block the device is gone; that its process is, the caller sees to.
 
-    At the end of the block the device is gone; that its process is, the caller sees to. Raises
-    ``packing.ImageError``.
+    Raises ``packing.ImageError``.
     """
     with device() as made:
         write_flash(made.flash, design, overlays or {})
@@ -207,4 +217,4 @@ def on(
             _use(made, parts_of(design, {}))
             tamper(made.flash)
         with power.element(made.element) as link:
-            yield power.switch_on(made.rom, made.flash, link, control, command, without)
+            yield Ready(made, link)

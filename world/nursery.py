@@ -37,7 +37,8 @@ class Nursery:
         self._control, theirs = power.control_pair()
         self._powered = ExitStack()
         try:
-            self._process = self._powered.enter_context(devices.on(stage.NURSERY, theirs))
+            device = self._powered.enter_context(devices.ready())
+            self._process = device.switch_on(stage.NURSERY, theirs)
         except BaseException:
             self._control.close()
             raise

@@ -45,6 +45,21 @@ def test_any_change_below_a_package_changes_its_digest(
     assert platform.measure("toy", str(packages)) != before
 
 
+def test_two_readers_find_what_one_finds(packages: Path) -> None:
+    for number in range(401):
+        (packages / "toy" / f"part_{number}.py").write_bytes(bytes([number % 256]) * number)
+    alone = platform.measure("toy", str(packages))
+    assert platform.measure("toy", str(packages), forks=True) == alone
+    (packages / "toy" / "part_400.py").write_bytes(b"")
+    assert platform.measure("toy", str(packages), forks=True) != alone
+
+
+def test_what_only_an_optimizing_interpreter_would_run_does_not_count(packages: Path) -> None:
+    before = platform.measure("toy", str(packages))
+    (packages / "toy/inner/__pycache__/part.cpython-311.opt-1.pyc").write_bytes(b"other")
+    assert platform.measure("toy", str(packages)) == before
+
+
 def test_what_lies_beside_a_package_does_not_count(packages: Path) -> None:
     before = platform.measure("toy", str(packages))
     (packages / "other.py").write_bytes(b"changed")
