@@ -12,6 +12,7 @@ import msgspec
 
 from boot import admission, layers, measured, platform, stage
 from boot.refusal import Refused
+from ipc_schemas import links
 from ipc_schemas.release import Handover
 
 STAGE = "bootloader"
@@ -61,6 +62,6 @@ def _boot(handover: Handover) -> NoReturn:
         handover,
         log=log.lines,
         layers=(*handover.layers, layer),
-        secret=secret if handover.command != stage.NURSERY else b"",
+        secret=secret if handover.command != links.NURSERY else b"",
     )
     stage.start("monitor", monitor.file, handover, shelf / "monitor.img")

@@ -17,24 +17,20 @@ from boot.authority import Trust
 from boot.element import Element
 from boot.image import Sealed
 from boot.refusal import ALWAYS, RULES, Refused
-from ipc_schemas import codec, element, release
+from ipc_schemas import codec, element, links, release
 from ipc_schemas.release import Handover
 
-#: Of the whole device: no environment of whoever switched it on gets in.
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
-#: No site, no path of the working directory, no user's packages, no byte code written.
-FLAGS = ("-P", "-s", "-S", "-B")
 #: Exit status of a device that does not start.
 EXIT_SAFE_STATE = 3
-#: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
-MONITOR, NURSERY = "monitor", "nursery"
 TRUST_FOLDER, ROOT_FILE = "trust", "root.der"
 _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
 
 
 def handed_over() -> Handover:
-    """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover."""
+    """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover, and
+    what the device is to be.
+    """
     descriptor = int(sys.argv[2])
     try:
         if not image.is_sealed(descriptor):
@@ -95,16 +91,15 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     for descriptor in (file.descriptor, paper.descriptor, handover.element, handover.control):
         os.set_inheritable(descriptor, True)
     # The interpreter finds its library by the name that it is started under.
-    arguments = [sys.executable, *FLAGS, program, handover.packages, str(paper.descriptor)]
+    arguments = [sys.executable, *links.INTERPRETER_FLAGS, program, handover.packages]
+    arguments += [str(paper.descriptor), handover.command]
     with open("/proc/self/comm", "w") as comm:
         comm.write(f"bh-{name}")
-    os.execve(sys.executable, arguments, ENVIRONMENT)
+    os.execve(sys.executable, arguments, links.ENVIRONMENT)
 
 
 def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | float]) -> None:
     """A note to whoever switched the device on, as the monitor sends them. Nobody there is nobody told."""
-    from ipc_schemas import links
-
     note = links.Note(0, kind, "", text[:4_000], dict(facts))
     try:
         with socket.socket(fileno=os.dup(handover.control)) as control:

@@ -28,6 +28,13 @@ ENVIRONMENT = {
 }
 
 
+#: How every interpreter of the device is started: no site, no path of the working directory, no user's packages, and
+#: no byte code is written.
+INTERPRETER_FLAGS = ("-P", "-s", "-S", "-B")
+#: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
+MONITOR, NURSERY = "monitor", "nursery"
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of the shapes on a link: positional, immutable, nothing unknown."""
 

@@ -20,8 +20,7 @@ from typing import NoReturn
 
 from boot import stage
 from boot.refusal import Refused
-from ipc_schemas.release import Handover
-from monitor import main as monitor
+from monitor import power_on as monitor
 from monitor.flash import Flash
 from sandbox import linux, passport, template
 from sandbox.launcher import Launcher
@@ -102,8 +101,9 @@ class Nursery:
         os.close(pidfd)
 
 
-def main(handover: Handover) -> None:
+def main() -> None:
     """Serve until the socket is closed or the parent dies. A refusal is told, and ends it with status 2."""
+    handover = stage.handed_over()
     linux.die_with_parent()
     linux.set_name("bh-nursery")
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 
 import zmq
 
-from boot import stage
 from boot.refusal import Refused
 from ipc_schemas import codec, links, wire
 from ipc_schemas.window import Ports, Window
@@ -165,7 +164,7 @@ class Bench:
             )
             device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
-        return device.switch_on(stage.MONITOR, control, plan.without if plan is not None else frozenset())
+        return device.switch_on(links.MONITOR, control, plan.without if plan is not None else frozenset())
 
     def __enter__(self) -> Bench:
         return self

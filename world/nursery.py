@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from boot import stage
 from ipc_schemas import codec, links
 from world import devices, power
 
@@ -38,7 +37,7 @@ class Nursery:
         self._powered = ExitStack()
         try:
             device = self._powered.enter_context(devices.ready())
-            self._process = device.switch_on(stage.NURSERY, theirs)
+            self._process = device.switch_on(links.NURSERY, theirs)
         except BaseException:
             self._control.close()
             raise

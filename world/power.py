@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boot import image, stage
-from ipc_schemas import codec
+from boot import image
+from ipc_schemas import codec, links
 from ipc_schemas.release import Handover
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -76,10 +76,17 @@ def switch_on(
     paper = image.sealed(codec.encode(handover))
     try:
         return subprocess.Popen(
-            [sys.executable, *stage.FLAGS, str(rom), handover.packages, str(paper.descriptor)],
+            [
+                sys.executable,
+                *links.INTERPRETER_FLAGS,
+                str(rom),
+                handover.packages,
+                str(paper.descriptor),
+                command,
+            ],
             pass_fds=(link.fileno(), control.fileno(), paper.descriptor),
             cwd="/",
-            env=stage.ENVIRONMENT,
+            env=links.ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from boot import platform, stage
+from boot import platform
 from boot.refusal import ALWAYS, RULES, Refused
+from ipc_schemas import links
 from sandbox import rootfs, walls
 from world import devices, power
 
@@ -77,7 +78,7 @@ _LOADED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 sys.path.append(sys.argv[1])
-from monitor import main, nursery
+from monitor import main, nursery, power_on
 from sandbox import stub, template
 template.warm_up()
 for module in list(sys.modules.values()):
@@ -91,8 +92,8 @@ def test_the_monitor_loads_nothing_but_its_image_and_what_its_manifest_pins(tmp_
     image.write_bytes(devices.stage_images()["monitor"].content)
     installed = power.packages_folder()
     said = subprocess.run(
-        [sys.executable, *stage.FLAGS, "-c", _LOADED, installed, str(image)],
-        capture_output=True, text=True, check=True, cwd="/", env=stage.ENVIRONMENT,
+        [sys.executable, *links.INTERPRETER_FLAGS, "-c", _LOADED, installed, str(image)],
+        capture_output=True, text=True, check=True, cwd="/", env=links.ENVIRONMENT,
     )  # fmt: skip
     roots = [str(image), *rootfs.interpreter_paths()]
     beside = [

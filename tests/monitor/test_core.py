@@ -538,7 +538,7 @@ def test_the_page_of_a_frame_is_in_the_designs_order_whoever_came_first(stage: C
 def test_an_unknown_fault_of_the_monitor_kills_everything_and_is_written_down(
     stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monitor import main as power
+    from monitor import power_on as power
 
     play = stage()
 
