@@ -12,7 +12,7 @@ from faults import attack_files, catalogue
 from sandbox import walls
 
 _CELL_PX = 26
-_ID_PX, _NAME_PX, _HEAD_PX = 46, 230, 110
+_ID_PX, _NAME_PX, _HEAD_PX = 46, 190, 110
 #: Fill of a cell by the size of the smallest cut set that holds the wall.
 _FILLS = {1: "#b3261e", 2: "#e8833a", 3: "#e9c46a"}
 _FILL_LARGER, _FILL_NONE = "#9db4c0", "#f3f1ec"
@@ -87,7 +87,8 @@ def _picture(matrix: Matrix) -> str:
     columns = walls.in_order(matrix.available)
     left = _ID_PX + _NAME_PX
     width, height = left + _CELL_PX * len(columns) + 60, _HEAD_PX + _CELL_PX * len(matrix.rows) + 4
-    head = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    # As wide as the page at most: with all walls in view a picture says more than a part of it that scrolls.
+    head = f'style="width:100%;max-width:{width}px;height:auto" viewBox="0 0 {width} {height}"'
     font = 'font-family="system-ui, sans-serif" font-size="12"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {head} role="img" aria-label="attack by wall" {font}>']
     for index, name in enumerate(columns):
