@@ -41,7 +41,10 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = (), told_before: C
         Text(),
         Text(f"{design.name}: {told(found.walled.breaches)}", style="bold"),
     ]
-    parts.append(Text(walls_told(found.standing)))
+    but_for = ", but for what the design itself leaves out" if design.lacking else ""
+    parts.append(Text(f"{walls_told(found.standing)}{but_for}"))
+    if design.label:
+        parts.append(Text(design.label, style="bold yellow"))
     worst = found.walled.breaches_at_worst
     if found.walled.of(*NO_ANSWER):
         parts.append(Text(f"if every trial without an answer were a breach: {told(worst)}", style="yellow"))
@@ -55,6 +58,7 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = (), told_before: C
     parts += [Text(f"flaw: {one}", style="bold red") for one in flaws]
     parts += _told_one_by_one("no answer", found.without_answer)
     parts += _told_one_by_one("not counted", found.without_count)
+    parts += [Text(), closing(found, design.label)]
     return Group(*parts)
 
 

@@ -71,3 +71,17 @@ def test_a_breach_that_was_told_when_it_came_is_not_told_again(capsys: pytest.Ca
 
 def test_breaches_beyond_those_that_are_told_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "and 5 more breaches" in shown(counted(*["BREACH"] * (TOLD_MAX + 5)), capsys)
+
+
+def test_the_page_of_a_design_that_lacks_walls_says_so_and_ends_with_its_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flawed = load_design(ROOT / "examples/flawed/missing_wall", walls.ALL)
+    capsys.readouterr()
+    Output(None, is_quiet=False).show(campaign_page.page(counted(*["HELD"] * 40), flawed))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("but for what the design itself leaves out" in line for line in lines)
+    assert any(line.startswith("DEGRADED: without seccomp around transfer") for line in lines)
+    assert lines[-1].startswith("HELD")
+    assert lines[-1].endswith("DEGRADED: without seccomp around transfer")
+    assert "DEGRADED" not in shown(counted(*["HELD"] * 40), capsys)
