@@ -14,6 +14,7 @@ from console import ablation_page, failures, jobs
 from console.as_json import head
 from console.failures import Refused
 from console.output import Output
+from console.scene import label_of
 from console.shrink_job import fitting_experiment
 from evidence import experiment, flaws, matrix, matrix_html
 from evidence.ablation import Row
@@ -87,7 +88,7 @@ def replay(output: Output, given: Mapping[str, Any]) -> int:
         named = flaws.named(
             told, design, lambda line: summary_of(experiment.perform(experiment.read(line), references))
         )
-    label = design.with_walls(one.restored).label
+    label = label_of(one.without, design.with_walls(one.restored))
     output.show(ablation_page.finding(found, named, label))
     output.verdict(ablation_page.outcome_line(found, label))
     status = failures.HELD if found.outcome is Outcome.HELD else failures.NOT_HELD

@@ -131,7 +131,8 @@ def outcome_line(found: Finding, label: str) -> Text:
     """The outcome, why, the design's label, and the journal's chain value."""
     style = "bold green" if found.outcome is Outcome.HELD else "bold red"
     text = Text(f"{found.outcome.value}  ", style=style).append("; ".join(found.reasons), "default")
-    return _labelled(text, label).append(f"  chain {found.chain}", "dim")
+    chain = f"  chain {found.chain}" if found.chain else ""  # a device that never started has no journal
+    return _labelled(text, label).append(chain, "dim")
 
 
 def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:

@@ -9,6 +9,7 @@ from console import boot_page, failures, jobs
 from console.as_json import head
 from console.boot_page import Started
 from console.output import Output
+from console.scene import label_of
 from console.telling import chain_of
 from ipc_schemas import links
 from world.bench import Bench, BootRefused, Plan, run_folder
@@ -33,6 +34,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         chain_of(chains[0]) if chains else (),
         _took_ms(heard),
         given["without"],
+        label_of(given["without"], design),
         refusals,
     )
     is_on = any(note.kind == "booted" for note in heard)
@@ -68,6 +70,7 @@ def as_json(started: Started, digest: str, status: int) -> dict[str, Any]:
         "root_key_sha256": started.root_key_sha256 or None,
         "chain": [link._asdict() for link in started.chain],
         "left_out": sorted(started.without),
+        "degraded": started.label,
         "refusals": list(started.refusals),
         "took_ms": {name: round(value, 3) for name, value in started.took_ms.items()},
     }

@@ -16,7 +16,7 @@ STAGES = {
     "rom": "ROM",
     "bootloader": "bootloader",
     "monitor": "monitor",
-    "device": "from the order to the first window",
+    "device": "from the order, the monitor's checks among it, to the first window",
 }
 
 
@@ -28,13 +28,8 @@ class Started:
     chain: tuple[Link, ...]
     took_ms: Mapping[str, float]
     without: frozenset[str]
+    label: str
     refusals: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """``DEGRADED: without digest``, or nothing."""
-        out = walls.in_order(self.without & walls.BOOT_WALL_NAMES)
-        return f"DEGRADED: without {', '.join(out)}" if out else ""
 
 
 def page(started: Started, *, explains: bool) -> RenderableType:
@@ -51,12 +46,10 @@ def page(started: Started, *, explains: bool) -> RenderableType:
             rows.append(Text(f"the one root that this device trusts: {started.root_key_sha256}", style="dim"))
         rows.append(Text())
     else:
-        rows += [Text(line) for line in chain_sentences(started.chain)]
+        rows += [Text(line) for line in chain_sentences(started.chain, started.without)]
     if started.took_ms:
         spent = ", ".join(f"{STAGES.get(name, name)} {ms:.0f} ms" for name, ms in started.took_ms.items())
         rows.append(Text(f"it took: {spent}"))
-    if started.label:
-        rows.append(Text(started.label, style="bold yellow"))
     rows.append(closing(started))
     return Group(*rows)
 
@@ -88,6 +81,9 @@ def _checks(without: frozenset[str]) -> Table:
 def closing(started: Started) -> Text:
     """The last line."""
     if started.refusals:
-        return Text(f"OFF  {started.refusals[0]}", style="bold red")
-    count = len(started.chain)
-    return Text(f"ON  every stage went on; the measured log has {count} lines", style="bold green")
+        text = Text(f"OFF  {started.refusals[0]}", style="bold red")
+    else:
+        count = len(started.chain)
+        style = "bold yellow" if started.label else "bold green"
+        text = Text(f"ON  every stage went on; the measured log has {count} lines", style=style)
+    return text.append(f"  {started.label}", "bold yellow") if started.label else text

@@ -103,6 +103,14 @@ def degraded_label(seen: WallsSeen | None, design: Design) -> str:
     return f"DEGRADED: {'; '.join((f'without {shown}', *design.admitted))}"
 
 
+def label_of(without: frozenset[str], design: Design) -> str:
+    """``DEGRADED: without digest``, or nothing, by what was asked for: where nobody told what stood."""
+    if not without:
+        return design.label
+    shown = "every wall" if without == walls.ALL else ", ".join(walls.in_order(without))
+    return f"DEGRADED: {'; '.join((f'without {shown}', *design.admitted))}"
+
+
 class Scene:
     """One or several runs, as seen so far. ``on_line`` hears each line of the story as it is told."""
 

@@ -95,7 +95,9 @@ def lines_of(
         case "overflow":
             return [Line(note.frame, "log", re.sub(r"\b1 messages\b", "1 message", note.text))]
         case "chain":
-            return [Line(0, "device", text) for text in chain_sentences(chain_of(note))]
+            not_asked = note.facts.get("not_asked")
+            left = frozenset(not_asked) if isinstance(not_asked, list) else frozenset[str]()
+            return [Line(0, "device", text) for text in chain_sentences(chain_of(note), left)]
         case "boot_refused":
             return [
                 Line(0, "bad", f"{note.facts.get('stage')} refuses {note.facts.get('image')}: {note.text}")
@@ -131,9 +133,13 @@ def chain_of(note: links.Note) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def chain_sentences(chain: Sequence[Link]) -> list[str]:
-    """``rom has verified bootloader 1.0 (Release)``: a sentence for each stage."""
+def chain_sentences(chain: Sequence[Link], left_out: frozenset[str]) -> list[str]:
+    """``ROM verified bootloader 1.0 (Release)``: a sentence for each stage.
+
+    With checks left out no stage has verified anything.
+    """
     sentences = []
+    not_asked = walls.in_order(left_out & walls.BOOT_WALL_NAMES)
     for stage in dict.fromkeys(link.stage for link in chain):
         whats = [
             f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} "
@@ -143,7 +149,8 @@ def chain_sentences(chain: Sequence[Link]) -> list[str]:
         ]
         parts = [link.name for link in chain if link.stage == stage and link.kind == "platform"]
         whats += [f"{counted(len(parts), 'part')} of the platform"] if parts else []
-        sentences.append(f"{_STAGES.get(stage, stage)} verified {', '.join(whats)}")
+        did = f"took, without asking {', '.join(not_asked)}," if not_asked else "verified"
+        sentences.append(f"{_STAGES.get(stage, stage)} {did} {', '.join(whats)}")
     return sentences
 
 

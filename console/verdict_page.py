@@ -19,7 +19,7 @@ from evidence.command import command
 from evidence.harm import HarmGrade, Severity
 from evidence.outcome import Outcome
 from evidence.story import Story, Trial
-from faults import catalogue
+from faults import attack_files, catalogue
 from faults.experiment import Run
 
 CURVE_HEIGHT = 11
@@ -219,12 +219,14 @@ def _trial_text(trial: Trial) -> Text:
 def _left_out(story: Story) -> Iterator[Text]:
     """Of the whole day: what else can be run, and why it is not part of it."""
     if story.needs_harm:
-        can_run = [row.id for row in catalogue.rows().values() if row.built]
+        attacks = attack_files.built()
+        can_run = [name for name, attack in attacks.items() if attack.tamper is None]
         rest = [attack_id for attack_id in can_run if attack_id not in catalogue.DEMO_ORDER]
         if rest:
             text = (
                 f"{len(can_run)} attacks can be run; the day is a fixed choice of {len(catalogue.DEMO_ORDER)}, spaced "
-                f"so that each has its turn. Not in it: {', '.join(rest)} ({command()} attack {' '.join(rest)})"
+                f"so that each has its turn. Not in it: {', '.join(rest)} ({command()} attack {' '.join(rest)}). "
+                f"{len(attacks) - len(can_run)} more strike the flash of a device that is off ({command()} ablate)"
             )
             yield Text(text, style="dim")
 

@@ -22,7 +22,7 @@ from sandbox import walls
 Ask = Callable[[frozenset[str]], Summary]
 #: More cut sets or questions than this, and the row says that there may be more.
 CUT_SETS_MAX = 12
-QUESTIONS_MAX = 240
+QUESTIONS_MAX = 400
 #: How often one question is asked at most when its answer may be the host's doing.
 ASKED_MAX = 3
 

@@ -31,6 +31,12 @@ def require_fit(one: Experiment, design: Design) -> None:
     for each in one.injections:
         if each.attack_id not in attacks:
             raise LineWrong(f"the line names {_unknown(each.attack_id)}; there are {', '.join(attacks)}")
+        if attacks[each.attack_id].tamper is not None and len(one.injections) > 1:
+            others = " ".join(other.attack_id for other in one.injections if other is not each)
+            raise LineWrong(
+                f"{each.attack_id} strikes the flash of a device that is off, and an experiment with it has no other "
+                f"attack; leave out {others}"
+            )
         _require_place(each, attacks[each.attack_id], design, one.frames)
         if attacks[each.attack_id] is s01_script.ATTACK:
             _require_script(each, design)

@@ -85,6 +85,7 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         stand_in=run.stand_in,
         canaries=canaries(run),
         boot_refused=_boot_refused(run),
+        boot_rules=frozenset(str(note.facts["rule"]) for note in run.record.of_kind("boot_refused")),
         struck=frozenset(run.struck),
         attacker=attacker,
         victim=next((p.name for p in run.design.partitions if p.is_critical), ""),
@@ -181,8 +182,10 @@ def _boot_refused(run: Run) -> str:
     """Who refused what, by which rule; empty when the device started."""
     if not run.was_refused:
         return ""
-    facts = run.record.of_kind("boot_refused")[0].facts
-    return f"{facts['stage']} refused {facts['image']} ({facts['rule']}): {facts['sentence']}"
+    told = [note.facts for note in run.record.of_kind("boot_refused")]
+    return "; ".join(
+        f"{each['stage']} refused {each['image']} ({each['rule']}): {each['sentence']}" for each in told
+    )
 
 
 def _notes_lost(run: Run) -> int:

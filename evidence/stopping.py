@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from evidence.naming import named
 from faults import attack_files
 from faults.attack import ATTACKED, Injection
 from faults.experiment import Run
 from monitor import journal
-from sandbox import walls
+from sandbox import passport, walls
 
 _WALL_OF_REASON = {"epoch": "sequence", "frame": "sequence", "late": "window"}
 _WALL_OF_EVENT = {
@@ -111,7 +112,16 @@ def standing(run: Run) -> frozenset[str]:
     for note in run.record.of_kind("walls"):
         names = note.facts.get("standing")
         return frozenset(names) & walls.ALL if isinstance(names, list) else frozenset()
+    if (
+        run.was_refused
+    ):  # by a stage before; what would have stood around partitions is what this host can raise
+        return walls.ALL - run.record.plan.without - _not_here()
     return frozenset()
+
+
+@cache
+def _not_here() -> frozenset[str]:
+    return passport.probe().unavailable
 
 
 def unavailable(run: Run) -> frozenset[str]:

@@ -11,6 +11,8 @@ from ipc_schemas import codec
 
 #: What foreign code says of itself when it runs. The same in every run, so that its journal is, too.
 FOREIGN_MARK = "a foreign image runs"
+#: Rules of the boot that are no walls: what breaks one of them alone says nothing about an attack.
+NO_WALLS = frozenset({"form", "element", "layer", "seal"})
 
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
 #: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
@@ -168,6 +170,8 @@ def foreign_image_ran(seen: Observations, _injection: Injection) -> Effect:
     said = [line for line in seen.log_lines if FOREIGN_MARK in line.text]
     if said:
         return Effect(True, f"An image that is not the device's own ran as {said[0].partition}.")
+    if seen.boot_refused and not seen.boot_rules - NO_WALLS:
+        return Effect(None, f"The device did not start, and by no wall: {seen.boot_refused}.")
     if seen.boot_refused:
         return Effect(False, f"The device did not start: {seen.boot_refused}.")
     return Effect(False, "The foreign image did not run.")

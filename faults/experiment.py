@@ -30,7 +30,7 @@ from monitor import journal
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
-from world.bench import Bench, Plan, Record, run_folder
+from world.bench import Bench, BenchError, Plan, Record, run_folder
 from world.devices import Overlay
 from world.making import configs_of, load_world
 from world.nursery import Nursery
@@ -151,6 +151,8 @@ def _attacked(
     struck: dict[tuple[str, int], Report] = {}
     tampered: dict[tuple[str, int], Report] = {}
     if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
+        if len(schedule) > 1:
+            raise BenchError("an attack on the flash of a device that is off stands alone in its run")
         plan = replace(plan, tamper=_tampers(design, schedule, tampered))
         nursery = None  # which starts no device of its own
     with (

@@ -161,6 +161,8 @@ class Observations:
     canaries: tuple[bytes, ...] = ()
     #: Why a stage of the boot did not go on; empty: all did.
     boot_refused: str | None = None
+    #: The rules by which.
+    boot_rules: frozenset[str] = frozenset()
     #: Outside attacks that were carried out: id and frame.
     struck: frozenset[tuple[str, int]] = frozenset()
     attacker: str = ATTACKED

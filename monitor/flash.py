@@ -38,6 +38,7 @@ class Content:
     manifests: Mapping[str, Manifest]
     gate: images.Image
     log: measured.Log
+    left_out: frozenset[str]
 
 
 class Flash:
@@ -89,15 +90,28 @@ class Flash:
         }
         _require_agreement(design, reader.manifests, listed.keys())
         gate = images.gate_image(design, design_files)
-        return Content(found, design, partitions, reader.manifests, gate, reader.log)
+        return Content(found, design, partitions, reader.manifests, gate, reader.log, frozenset(left_out))
 
     def confirm(self, chip: Element, content: Content) -> None:
         """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``."""
         chip.confirm()
         floors = {floor.image: floor.counter for floor in self._facts.floors}
-        for name, manifest in sorted(content.manifests.items()):
-            if manifest.security_counter > floors.get(name, 0):
-                chip.raise_floor(name, manifest.security_counter)
+        counters = {name: manifest.security_counter for name, manifest in content.manifests.items()}
+        for name, counter in sorted((self._counters_of_stages() | counters).items()):
+            if counter > floors.get(name, 0):
+                chip.raise_floor(name, counter)
+
+    def _counters_of_stages(self) -> dict[str, int]:
+        """The security counters of the stages that run, by their manifests. Raises ``Refused``."""
+        shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
+        found, _ = admission.admit_release(shelf, rules)
+        _require_logged(found, self._handover)
+        counters: dict[str, int] = {}
+        for role in measured.LAYERS:
+            admitted = admission.admit(shelf, role, role, found, rules)
+            admitted.file.close()
+            counters[role] = admitted.manifest.security_counter
+        return counters
 
 
 class _Reader:

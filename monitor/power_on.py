@@ -142,6 +142,7 @@ def _power_on(
         signal.SIGTERM, lambda number, _: early.append(number)
     )  # heard once there is something to end
     content = flash.content(order.flash, order.slot, order.without)
+    order = msgspec.structs.replace(order, without=tuple(sorted(content.left_out)))
     speaker.tell(
         0, "chain", "", f"release {content.release.version} verified", _told(content, flash.root_sha256)
     )
@@ -168,7 +169,8 @@ def _power_on(
         ask_to_stop(early[0], None)
 
     def confirm() -> None:
-        if chip is not None:
+        critical = [core.lives.seats[p.name] for p in design.partitions if p.is_critical]
+        if chip is not None and all(seat.life is not None and not seat.is_starting for seat in critical):
             flash.confirm(chip, content)
 
     return _run(core, order, book, speaker, started_s, confirm)
@@ -266,7 +268,9 @@ def _told(content: Content, root_sha256: bytes) -> dict[str, object]:
         f"{number:02} {line.stage} {line.kind} {line.name}": [line.version, line.digest.hex(), line.signer]
         for number, line in enumerate(content.log.lines)
     }
-    return {"root": root_sha256.hex(), "monotonic_s": time.monotonic(), **lines}
+    not_asked = walls.in_order(content.left_out & walls.BOOT_WALL_NAMES)
+    told = {"root": root_sha256.hex(), "monotonic_s": time.monotonic(), "not_asked": not_asked}
+    return {**told, **lines}
 
 
 def _warden(

@@ -139,6 +139,8 @@ class Bench:
         there; otherwise the flash holds no more than a device needs to stand by. Raises as ``run`` does.
         """
         self._in_flash = plan if nursery is None else None
+        #: The device, if it is not the nursery's.
+        self.device: devices.Ready | None = None
         #: When the device's power came, by ``time.monotonic``; with a nursery it has long been on.
         self.switched_on_s = time.monotonic()
         ours, theirs = power.control_pair()
@@ -162,9 +164,11 @@ class Bench:
                 if plan is not None
                 else devices.ready()
             )
-            device = self._powered.enter_context(made)
+            self.device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
-        return device.switch_on(links.MONITOR, control, plan.without if plan is not None else frozenset())
+        return self.device.switch_on(
+            links.MONITOR, control, plan.without if plan is not None else frozenset()
+        )
 
     def __enter__(self) -> Bench:
         return self
@@ -211,6 +215,10 @@ class Bench:
         where it lies already.
         """
         own = self._in_flash
+        if plan.tamper is not None and (own is None or own.tamper is not plan.tamper):
+            raise BenchError(
+                "a flash is tampered with before its device is switched on: give its bench the plan"
+            )
         if own is not None and (own.design, own.overlays) == (plan.design, plan.overlays):
             return "", ""
         with _as_bench_error():
@@ -372,9 +380,10 @@ class _Session:
     def _wait_for_boot(self) -> None:
         if self._is_over and self._record.of_kind("end"):
             return  # it could not be brought up, and its last note says why
-        if self._is_over and self._record.of_kind("boot_refused"):
+        refused = self._record.of_kind("boot_refused") or self._record.of_kind("safe_state")
+        if self._is_over and refused:
             self._bench.wait_for_end()
-            raise BootRefused(self._record.of_kind("boot_refused"))
+            raise BootRefused(refused)
         if self._is_over:
             status = self._bench.wait_for_end()
             raise BenchError(

@@ -232,6 +232,8 @@ class Result:
         __tracebackhide__ = True
         for why in sightings.unfinished(self.finding.run):
             self._fail(assertion, f"NO-REPLY: {what} was not observed: the run {why}")
+        if self.finding.run.was_refused:
+            self._fail(assertion, f"{what} was not observed: the device did not start, so there was no day")
         if not any(self.finding.activated):
             self._fail(assertion, f"NOT-ACTIVATED: {what} was not observed: the attack never ran")
 

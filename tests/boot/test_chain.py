@@ -6,6 +6,7 @@ Each refusal is seen beside its control: with the rule left out, the same flash 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -133,6 +134,12 @@ def for_other_hardware(device: Device, bench: Bench) -> None:
     bench.factory.write_release(device.flash, "a", parts, hardware_id="another pump")
 
 
+def on_another_platform(device: Device, bench: Bench) -> None:
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    parts["monitor"] = dataclasses.replace(parts["monitor"], platform=(("msgspec", bytes(32)),))
+    bench.factory.write_release(device.flash, "a", parts)
+
+
 @pytest.mark.parametrize(
     ("attack", "rule", "without"),
     [
@@ -144,6 +151,7 @@ def for_other_hardware(device: Device, bench: Bench) -> None:
         (signed_outside_its_scope, "scope", {"scope"}),
         (signed_by_two_of_whom_one_is_wrong, "signature", {"signature"}),
         (for_other_hardware, "hardware", {"hardware"}),
+        (on_another_platform, "platform", {"platform"}),
     ],
 )
 def test_it_is_refused_and_boots_with_the_rule_left_out(
@@ -160,6 +168,15 @@ def test_it_is_refused_and_boots_with_the_rule_left_out(
     assert outcome.refused[0] == rule
     assert outcome.status in (3, 75)
     assert device.start(frozenset(without)).reached
+
+
+def test_a_name_in_the_flash_that_is_no_text_is_refused_like_any_other(device: Device) -> None:
+    """Seen: ROM died with a traceback over it, and told nobody."""
+    os.mkfifo(os.fsencode(device.flash) + b"/trust/\xff.crl")
+    outcome = device.start()
+    assert not outcome.reached
+    assert outcome.status == 3
+    assert {str(note.facts["rule"]) for note in outcome.notes if note.kind != "stage"} == {"form"}
 
 
 def test_swapping_the_file_after_the_check_changes_nothing_unless_the_wall_is_out(

@@ -119,7 +119,11 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
         (one, {"log_lines": (LogLine(0, "therapy", FOREIGN_MARK),), "boot_refused": ""}, True)
         for one in FLASH
     ),
-    *((one, {"boot_refused": "monitor refused therapy (digest): it differs"}, False) for one in FLASH),
+    *(
+        (one, {"boot_refused": "it differs", "boot_rules": frozenset({"form", "digest"})}, False)
+        for one in FLASH
+    ),
+    *((one, {"boot_refused": "no answer", "boot_rules": frozenset({"element"})}, None) for one in FLASH),
     *((one, {"boot_refused": ""}, False) for one in FLASH),
     ("C01", {"admitted": (_admitted(b"x" * 5_000),), "peaks": {}}, True),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from evidence import experiment
+from boot.refusal import ALWAYS
+from evidence import experiment, fitting
 from evidence.experiment import Experiment, References
 from evidence.outcome import Outcome
-from faults import attack_files
+from evidence.testing.harness import Result
+from faults import attack_files, effects
 from faults.attack import Injection, Value
-from sandbox import walls
+from monitor.loader import load_design
+from sandbox import passport, walls
+from tests.console import commands
 from tests.console.commands import ROOT
+from world.bench import BenchError
 
 PUMP = ROOT / "designs" / "insulin_pump"
 INCUBATOR = ROOT / "examples" / "thermostat"
@@ -87,3 +92,51 @@ def test_no_attack_file_of_the_flash_needs_what_an_image_lacks() -> None:
         if one.tamper is not None:
             source = Path(attack_files.path_of(attack_id)).read_text(encoding="utf-8")
             assert "    from faults.workshop import Workshop" in source, attack_id
+
+
+@pytest.mark.parametrize("line", ["B05@14 C05@20", "B05@14 B12@15", "K01@14 B05@20"])
+def test_an_attack_on_the_flash_stands_alone_in_its_experiment(line: str) -> None:
+    """Seen: beside another attack it was never carried out, and was told to have been held."""
+    one = experiment.read(f"design={PUMP} frames=40 without=digest {line}")
+    with pytest.raises(experiment.LineWrong, match=r"B\d\d strikes the flash .* leave out [BCK]\d\d"):
+        fitting.require_fit(one, load_design(PUMP, walls.ALL))
+    with pytest.raises(BenchError, match="stands alone"):
+        experiment.perform(one, References())
+
+
+@pytest.mark.parametrize("verb", ["attack", "run"])
+def test_a_day_has_no_place_for_an_attack_on_a_device_that_is_off(verb: str) -> None:
+    arguments = ("attack", "B05") if verb == "attack" else ("run", "--attack", "B05")
+    done = commands.run(*arguments)
+    assert done.returncode == 2
+    assert "B05 strikes the flash of a device that is off" in done.stderr
+
+
+def test_what_a_stage_did_not_ask_is_not_told_as_verified() -> None:
+    done = commands.run("boot", "--without", "digest")
+    assert "took, without asking digest," in " ".join(done.stdout.split())
+    assert "verified" not in done.stdout
+    assert "DEGRADED: without digest" in done.stdout
+
+
+def test_the_walls_of_a_device_that_did_not_start_are_those_of_the_host() -> None:
+    found = _perform(("B05", {}), frozenset())
+    assert found.standing >= walls.BOOT_WALL_NAMES
+    assert found.standing == walls.ALL - passport.probe().unavailable
+
+
+def test_of_a_device_that_did_not_start_no_deadline_is_told_to_be_met() -> None:
+    result = Result(_perform(("B05", {}), frozenset()), 1)
+    result.assert_held()
+    with pytest.raises(AssertionError, match="the device did not start"):
+        result.assert_no_missed_deadline()
+
+
+def test_a_fallback_is_told_with_all_that_was_refused() -> None:
+    sentence = _perform(("B11", {}), frozenset()).effects[0].sentence
+    assert "rom refused bootloader (form)" in sentence
+    assert "rom refused bootloader (floor): bootloader 0.9 has the security counter 1" in sentence
+
+
+def test_the_rules_that_are_no_walls_are_those_that_the_boot_never_leaves_out() -> None:
+    assert effects.NO_WALLS == ALWAYS
