@@ -8,7 +8,7 @@ this order, and the first that is broken refuses: ``form``, ``signature``, ``cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from boot.authority import Signer, Trust, require_scope, signer_of
 from boot.image import Sealed
 from boot.refusal import Refused
 from ipc_schemas import codec, release
-from ipc_schemas.release import Envelope, Manifest, Release, Role
+from ipc_schemas.release import Envelope, Manifest, Measurement, Release, Role
 
 M = TypeVar("M")
 RELEASE_FILE = "release.bhm"
@@ -68,6 +68,18 @@ def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[str, ...]]:
         refused.image = refused.image or "release"
         raise
     return found, tuple(signer.name for signer in signers)
+
+
+def require_logged(found: Release, log: Sequence[Measurement]) -> None:
+    """The release in flash is still the one that ROM measured, whatever became of the flash. Raises ``Refused``."""
+    said = next((line.digest for line in log if line.kind == "release"), b"")
+    if said != hashlib.sha256(codec.encode(found)).digest():
+        raise Refused(
+            "release",
+            f"the release {found.version} in flash is not the one that ROM measured",
+            "start the device again",
+            image="release",
+        )
 
 
 def admit(shelf: Path, name: str, role: Role, belongs_to: Release, rules: Rules) -> Admitted:

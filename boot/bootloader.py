@@ -37,6 +37,8 @@ def _boot(handover: Handover) -> NoReturn:
     rules = stage.rules_for(handover, chip.facts())
     shelf = stage.slot_of(handover)
     found, _ = admission.admit_release(shelf, rules)
+    if "release" not in rules.without:
+        admission.require_logged(found, handover.log)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
     log = measured.replay(handover.log)
     parts = []

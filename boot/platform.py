@@ -33,6 +33,8 @@ LEFT_OUT = frozenset(
 #: Libraries that a package brings beside itself.
 _BESIDE = {"zmq": ("pyzmq.libs",)}
 _FILES_MAX = 20_000
+#: Where an interpreter looks for its library first.
+_ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
 #: Fewer files than this are read before a child is up.
 _WORTH_A_FORK = 300
 
@@ -99,6 +101,9 @@ def _of_python() -> Iterator[tuple[str, str]]:
     yield "program", os.path.realpath(sys.executable)
     for path in _mapped("libpython"):
         yield f"mapped/{os.path.basename(path)}", path
+    for path in (os.path.join(os.path.dirname(sys.executable), "..", "pyvenv.cfg"), *sys.path):
+        if os.path.basename(path) in ("pyvenv.cfg", _ZIP) and os.path.isfile(path):
+            yield os.path.basename(path), path
     library = os.path.dirname(os.__file__)
     yield from _below(library, "library", LEFT_OUT)
     for folder in sys.path:
@@ -133,7 +138,9 @@ def _below(folder: str, name: str, left_out: frozenset[str] = frozenset()) -> It
         raise _refused(f"{folder} cannot be read ({error.strerror})", "make it readable") from None
     for entry in entries:
         inner = f"{name}/{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_symlink() and entry.is_dir():  # a package as good as any; what it holds is elsewhere
+            yield f"{inner} -> {os.readlink(entry.path)}", os.devnull
+        elif entry.is_dir(follow_symlinks=False):
             if entry.name not in left_out and not entry.name.startswith("config-"):
                 yield from _below(entry.path, inner)
         elif entry.is_file() and ".opt-" not in entry.name:  # what an interpreter started with -O would run

@@ -5,7 +5,6 @@ Every image is admitted (``boot.admission``), measured, and from then on only it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from boot import admission, image, measured, platform, stage
 from boot.admission import Admitted, Rules
 from boot.element import Element
 from boot.refusal import Refused
-from ipc_schemas import codec, element
+from ipc_schemas import element
 from ipc_schemas.release import Handover, Manifest, Release, Role
 from monitor import images, loader
 from monitor.design import Design
@@ -49,7 +48,7 @@ class Flash:
         self._handover = handover
         self._facts = facts
         found, _ = admission.admit_release(stage.slot_of(handover), stage.rules_for(handover, facts))
-        _require_logged(found, handover)
+        admission.require_logged(found, handover.log)
         self._booted = {part.image: part.manifest_sha256 for part in found.parts if part.image in _BOOTED}
 
     @property
@@ -105,7 +104,7 @@ class Flash:
         """The security counters of the stages that run, by their manifests. Raises ``Refused``."""
         shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
         found, _ = admission.admit_release(shelf, rules)
-        _require_logged(found, self._handover)
+        admission.require_logged(found, self._handover.log)
         counters: dict[str, int] = {}
         for role in measured.LAYERS:
             admitted = admission.admit(shelf, role, role, found, rules)
@@ -159,15 +158,6 @@ class _Reader:
         self.log = self.log.appended(STAGE, "image", manifest.image, manifest.version, sha256, signers)
 
 
-def _require_logged(found: Release, handover: Handover) -> None:
-    """ROM has measured this release and no other. Raises ``Refused``."""
-    said = next((line.digest for line in handover.log if line.kind == "release"), b"")
-    if said != hashlib.sha256(codec.encode(found)).digest():
-        raise Refused(
-            "release", "the release in flash is not the one that ROM measured", "start the device again"
-        )
-
-
 def _require_agreement(design: Design, manifests: Mapping[str, Manifest], listed: Iterable[str]) -> None:
     """Release, manifests and design speak of the same partitions. Raises ``Refused``."""
     surplus = sorted(set(listed) - manifests.keys() - set(_BOOTED))
@@ -179,6 +169,15 @@ def _require_agreement(design: Design, manifests: Mapping[str, Manifest], listed
             image=surplus[0],
         )
     for partition in design.partitions:
+        pinned = {part for part, _ in manifests[partition.name].platform}
+        loose = sorted(set(partition.packages) - pinned)
+        if loose:
+            raise Refused(
+                "platform",
+                f"{partition.name} uses the package {loose[0]}, and its manifest does not say which",
+                "build the image anew, with all of its packages",
+                image=partition.name,
+            )
         said = manifests[partition.name].safety_class
         if said != partition.safety_class:
             raise Refused(

@@ -193,26 +193,53 @@ def test_swapping_the_file_after_the_check_changes_nothing_unless_the_wall_is_ou
 
 
 def _swapped(device: Device, bench: Bench, evil: bytes, without: frozenset[str]) -> chains.Outcome:
-    """A start in which the file is another one by the time that the attempt has been spent.
+    """A start in which the bootloader's file is another one by the time that it is started."""
+    path = device.flash / "slot_a/bootloader.img"
+    path.write_bytes(bench.bootloader)
+    return _changed_on_the_way(device, lambda: path.write_bytes(evil), without)
+
+
+def _changed_on_the_way(
+    device: Device, change: Callable[[], object], without: frozenset[str]
+) -> chains.Outcome:
+    """A start with a change as soon as the attempt has been spent.
 
     ROM spends it after it has taken the images into memory, and before it starts the next stage.
     """
-    path = device.flash / "slot_a/bootloader.img"
-    path.write_bytes(bench.bootloader)
     attempts = set(os.listdir(device.element_folder))
     written = {one: (device.element_folder / one).stat().st_mtime_ns for one in attempts}
 
-    def swap() -> None:
+    def watch() -> None:
         until_s = time.monotonic() + 5.0
         while time.monotonic() < until_s:
             for one, before_ns in written.items():
                 with contextlib.suppress(FileNotFoundError):
                     if (device.element_folder / one).stat().st_mtime_ns != before_ns:
-                        path.write_bytes(evil)
+                        change()
                         return
         raise AssertionError("no attempt was spent")
 
-    return device.start(without, swap)
+    return device.start(without, watch)
+
+
+def test_a_release_that_is_exchanged_behind_roms_back_is_not_gone_on_with(
+    device: Device, bench: Bench
+) -> None:
+    """Seen: the bootloader ran the monitor of another release than ROM had measured."""
+    other = device.flash / "other"
+    parts = chains.parts(chains.probe("exchanged"), bench.bootloader)
+    bench.factory.write_release(other, "a", parts, "9.9")
+
+    def exchange() -> None:
+        for name in ("release.bhm", "monitor.img", "monitor.bhm"):
+            shutil.copy(other / "slot_a" / name, device.flash / "slot_a" / name)
+
+    outcome = _changed_on_the_way(device, exchange, frozenset())
+    assert not outcome.reached
+    assert outcome.refused == ["release"]
+    bench.factory.write_release(device.flash, "a", chains.parts(bench.monitor, bench.bootloader))
+    control = _changed_on_the_way(device, exchange, frozenset({"release"}))
+    assert control.reached["mark"] == "exchanged"
 
 
 def test_an_image_below_the_floor_is_refused_in_either_slot(device: Device, bench: Bench) -> None:

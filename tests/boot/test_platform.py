@@ -35,6 +35,7 @@ def packages(tmp_path: Path) -> Path:
         lambda toy: (toy / "more.py").touch(),
         lambda toy: (toy / "fast.so").unlink(),
         lambda toy: (toy / "linked.py").symlink_to(toy.parent / "other.py"),
+        lambda toy: (toy / "linked").symlink_to(toy.parent),
     ],
 )
 def test_any_change_below_a_package_changes_its_digest(
