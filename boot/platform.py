@@ -14,22 +14,11 @@ from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 
 from boot.refusal import Refused
+from ipc_schemas import links
 
 PYTHON = "python"
 #: Folders of the standard library that are no part of the platform.
-LEFT_OUT = frozenset(
-    [
-        "test",
-        "idlelib",
-        "tkinter",
-        "turtledemo",
-        "ensurepip",
-        "lib2to3",
-        "pydoc_data",
-        "site-packages",
-        "dist-packages",
-    ]
-)
+LEFT_OUT = frozenset(links.LIBRARY_LEFT_OUT)
 #: Libraries that a package brings beside itself.
 _BESIDE = {"zmq": ("pyzmq.libs",)}
 _FILES_MAX = 20_000

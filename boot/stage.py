@@ -100,9 +100,7 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
 
 def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | float]) -> None:
     """A note to whoever switched the device on, as the monitor sends them. Nobody there is nobody told."""
-    # A name of the flash's may hold what is no text.
-    plain = text[:4_000].encode("utf-8", "backslashreplace").decode()
-    note = links.Note(0, kind, "", plain[:4_000], dict(facts))
+    note = links.Note(0, kind, "", _plain(text, 4_000), dict(facts))
     try:
         with socket.socket(fileno=os.dup(handover.control)) as control:
             control.send(codec.encode(note), socket.MSG_DONTWAIT)
@@ -117,6 +115,11 @@ def refusal_of(stage: str, refused: Refused) -> release.Refusal:
         refused.image,
         refused.signer[:200],
         refused.rule,
-        refused.sentence[:500].encode("utf-8", "backslashreplace").decode()[:1_000],
+        _plain(refused.sentence, 1_000),
         refused.remedy[:1_000],
     )
+
+
+def _plain(text: str, letters_max: int) -> str:
+    """At most so many letters, also of a name in the flash that is no text."""
+    return text[:letters_max].encode("utf-8", "backslashreplace").decode()[:letters_max]

@@ -6,14 +6,14 @@ secure element and ROM are out of their reach.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from boot.scope import Scope
 from faults.effects import FOREIGN_MARK
 from ipc_schemas import codec, release
-from ipc_schemas.release import Envelope
+from ipc_schemas.release import Envelope, Signed
 from monitor.design import Design
 from world import devices
 from world.devices import Overlay
@@ -114,19 +114,24 @@ class Workshop:
             hardware_id=hardware_id,
         )
 
-    def foreign_parts(self, security_counter: int = devices.SECURITY_COUNTER) -> dict[str, Made]:
+    def foreign_parts(self) -> dict[str, Made]:
         """The device's own release but for the victim's image."""
-        return {**self.parts(), self.victim: replace(self.foreign(), security_counter=security_counter)}
+        return {**self.parts(), self.victim: self.foreign()}
 
-    def sign_again(self, *signers: Signer, keep: bool = False, broken: bool = False) -> None:
-        """Replace the signatures of the victim's manifest; with ``keep`` the first of those there stays.
+    def old_parts(self) -> dict[str, Made]:
+        """An older release, whose faults are known by now: each image with the counter that it had then."""
+        old = devices.SECURITY_COUNTER - 1
+        return {name: replace(part, security_counter=old) for name, part in self.foreign_parts().items()}
 
-        ``broken`` adds one that is none. Without anything else the manifest is unsigned.
-        """
+    def unsign(self) -> None:
+        """Take the signatures off the victim's manifest."""
+        self._sign_with(lambda _: ())
+
+    def sign_badly_too(self) -> None:
+        """Put a signature that is none behind the one of the victim's manifest."""
+        self._sign_with(lambda good: (*good, release.Signed(good[0].chain, bytes(64))))
+
+    def _sign_with(self, change: Callable[[tuple[Signed, ...]], tuple[Signed, ...]]) -> None:
         path = self.shelf / f"{self.victim}.bhm"
         there = codec.Codec(Envelope).decode(path.read_bytes())
-        kept = there.signatures[:1] if keep else ()
-        new = tuple(signer.sign(release.MANIFEST_LABEL, there.payload) for signer in signers)
-        if broken:
-            new += (release.Signed(there.signatures[0].chain, bytes(64)),)
-        path.write_bytes(codec.encode(Envelope(there.payload, kept + new)))
+        path.write_bytes(codec.encode(Envelope(there.payload, change(there.signatures))))

@@ -31,6 +31,10 @@ ENVIRONMENT = {
 #: How every interpreter of the device is started: no site, no path of the working directory, no user's packages, and
 #: no byte code is written.
 INTERPRETER_FLAGS = ("-P", "-s", "-S", "-B")
+#: Folders of the standard library that no device needs: nobody measures them, and confined processes do not see them.
+LIBRARY_LEFT_OUT = (
+    "site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
+)  # fmt: skip
 #: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
 MONITOR, NURSERY = "monitor", "nursery"
 

@@ -47,9 +47,15 @@ class Flash:
         """Raises ``Refused``."""
         self._handover = handover
         self._facts = facts
-        found, _ = admission.admit_release(stage.slot_of(handover), stage.rules_for(handover, facts))
-        admission.require_logged(found, handover.log)
+        found = self._own_release()
         self._booted = {part.image: part.manifest_sha256 for part in found.parts if part.image in _BOOTED}
+
+    def _own_release(self) -> Release:
+        """The one of this boot, as ROM has measured it. Raises ``Refused``."""
+        shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
+        found, _ = admission.admit_release(shelf, rules)
+        admission.require_logged(found, self._handover.log)
+        return found
 
     @property
     def root_sha256(self) -> bytes:
@@ -103,8 +109,7 @@ class Flash:
     def _counters_of_stages(self) -> dict[str, int]:
         """The security counters of the stages that run, by their manifests. Raises ``Refused``."""
         shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
-        found, _ = admission.admit_release(shelf, rules)
-        admission.require_logged(found, self._handover.log)
+        found = self._own_release()
         counters: dict[str, int] = {}
         for role in measured.LAYERS:
             admitted = admission.admit(shelf, role, role, found, rules)

@@ -16,6 +16,7 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+from ipc_schemas import links
 from sandbox import linux
 
 IMAGE_DIR = "/image"
@@ -24,9 +25,7 @@ SCRATCH_DIR = "/scratch"
 _READ_ONLY = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
 ROOT_BYTES_MAX = 16 << 20
 #: Folders of the standard library that are covered: no device needs them, and nobody has measured them.
-HIDDEN = (
-    "site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
-)  # fmt: skip
+HIDDEN = links.LIBRARY_LEFT_OUT
 
 
 class PackageMissing(Exception):

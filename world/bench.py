@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -465,14 +464,8 @@ def run_folder(keep: Path | None = None) -> Iterator[Path]:
 
     What earlier runs left behind that ended without a chance to remove it goes, too.
     """
-    base = leftovers.base()
-    leftovers.sweep(base)
-    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=base))
-    os.chmod(folder, 0o711)
-    leftovers.mark(folder)
-    try:
+    leftovers.sweep(leftovers.base())
+    with leftovers.owned() as folder:
         yield folder
         if keep is not None:
             shutil.copy(folder / "journal.bhj", keep)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -5,8 +5,6 @@ Every key is made here and now and kept nowhere; a device trusts the root of the
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -102,18 +100,13 @@ def partition_images(design: Design, overlays: Mapping[str, Overlay]) -> dict[st
     """Each partition's image, as the design or the overlay says. Raises ``packing.ImageError``."""
     found = {}
     for partition in design.partitions:
-        other = overlays.get(partition.name)
-        folder, files, entry = (
-            (partition.image, {}, partition.entry)
-            if other is None
-            else (other.folder, dict(other.files), other.entry)
-        )
-        content = images.packed(packing.partition_files(folder, files))
+        what = overlays.get(partition.name, Overlay(partition.image, partition.entry))
+        content = images.packed(packing.partition_files(what.folder, what.files))
         found[partition.name] = Made(
             "partition",
             content,
             partition.safety_class.value,
-            entry,
+            what.entry,
             SECURITY_COUNTER,
             _pinned(partition.packages),
         )
@@ -168,11 +161,7 @@ def _element() -> Mapping[str, bytes]:
 @contextmanager
 def device() -> Iterator[Device]:
     """The session's device, its flash empty. What becomes of it in the block is gone at the end."""
-    base = leftovers.base()
-    folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=base))
-    os.chmod(folder, 0o711)
-    leftovers.mark(folder)
-    try:
+    with leftovers.owned() as folder:
         made = Device(folder / "rom.img", folder / "flash", folder / "element")
         made.rom.write_bytes(_rom())
         made.element.mkdir(mode=0o700)
@@ -180,8 +169,6 @@ def device() -> Iterator[Device]:
             (made.element / name).touch(mode=0o600)
             (made.element / name).write_bytes(content)
         yield made
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _use(made: Device, parts: Mapping[str, Made]) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "bh-"
@@ -45,6 +47,18 @@ def _is_reachable(folder: Path) -> bool:
         return all(one.stat().st_mode & stat.S_IXOTH for one in (folder, *folder.parents))
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def owned() -> Iterator[Path]:
+    """A short-named, marked folder that every user may pass through. It is gone at the end of the block."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base()))
+    os.chmod(folder, 0o711)
+    mark(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def mark(folder: Path) -> None:

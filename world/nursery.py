@@ -39,6 +39,7 @@ class Nursery:
             device = self._powered.enter_context(devices.ready())
             self._process = device.switch_on(links.NURSERY, theirs)
         except BaseException:
+            self._powered.close()
             self._control.close()
             raise
         finally:

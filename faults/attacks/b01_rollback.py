@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faults.attack import Attack, Parameters, Report
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """Every image of the old release, each with the security counter that it had then."""
-    parts = {name: replace(part, security_counter=1) for name, part in shop.foreign_parts().items()}
-    shop.install(parts)
+    shop.install(shop.old_parts())
     return {"installed": "0.9"}
 
 

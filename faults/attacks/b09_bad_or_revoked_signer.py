@@ -19,7 +19,7 @@ def tamper(shop: Workshop, parameters: Parameters) -> Report:
     else:
         shop.install(shop.foreign_parts())
     if signer == "unsigned":
-        shop.sign_again()
+        shop.unsign()
     if signer == "revoked":
         shop.revoke(shop.signers()[shop.victim])
     return {"signer": signer}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faults.attack import Attack, Parameters, Report
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """An old release lies in slot b, where a careless update has left it; the bootloader in slot a is spoilt."""
-    parts = {name: replace(part, security_counter=1) for name, part in shop.foreign_parts().items()}
-    shop.install(parts, slot="b")
+    shop.install(shop.old_parts(), slot="b")
     (shop.shelf / "bootloader.bhm").write_bytes(b"")
     return {"spoilt": "bootloader", "slot": "b"}
 

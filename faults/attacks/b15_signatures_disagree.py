@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """Whoever looks at the first signature only is content."""
     shop.install(shop.foreign_parts())
-    shop.sign_again(keep=True, broken=True)
+    shop.sign_badly_too()
     return {"signatures": 2}
 
 
