@@ -148,6 +148,7 @@ def _attacked(
     names = {p.name: p.name for p in design.partitions} | {
         f"gate-{p.name}"[:15]: f"gate-{p.name}" for p in design.partitions
     }
+    after_attacks = {one.frame + 1 for one in schedule}
     struck: dict[tuple[str, int], Report] = {}
     tampered: dict[tuple[str, int], Report] = {}
     if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
@@ -172,6 +173,8 @@ def _attacked(
 
             def on_frame(frame: int, world: Any) -> None:
                 now.frame = frame
+                if frame in after_attacks:
+                    watcher.await_look()
                 struck.update(_strike(design, equipped, Stage(frame + 1, world, bench.monitor.pid)))
                 ears.on_frame(frame, world)
 

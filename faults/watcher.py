@@ -23,6 +23,8 @@ INTERVAL_S = 0.005
 #: What is dearer to look at, or cheaper to hold for an attacker, is looked at in every so many samples.
 SELDOM = 4
 DEPTH_MAX = 32
+#: How long a frame waits for a sample at most; without one, what was not seen is unknown.
+LOOK_S_MAX = 2.0
 FDS_LOOKED_AT_MAX = 4_096
 #: Where any process without walls can leave a file for all to see.
 SHARED_FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
@@ -95,6 +97,15 @@ class Watcher:
     def frame_seconds(self) -> dict[int, float]:
         """For how long each frame was seen to last, in wall-clock seconds, to ``interval_s`` exactly."""
         return {frame: last - first for frame, (first, last) in self.frame_seen_s.items()}
+
+    def await_look(self) -> None:
+        """Wait until a sample was begun and ended from now on: then it can be told what was not there.
+
+        Frames of the virtual clock may be shorter than ``interval_s``, and this thread may be starved.
+        """
+        seen, give_up_s = self.samples, time.monotonic() + LOOK_S_MAX
+        while self.samples < seen + 2 and time.monotonic() < give_up_s:  # the first may have begun before
+            time.sleep(self._interval_s / 5)
 
     def survivors(self, patience_s: float = 0.0) -> tuple[Survivor, ...]:
         """Processes of attacks that are alive now: by name, or descended from a partition that has been seen.

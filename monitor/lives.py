@@ -265,6 +265,10 @@ class Lives:
         received_s = time.perf_counter()
         if seat.name == WORLD:
             if event in (Event.GATE_DIED, Event.GATE_LIED):
+                if not self.is_deserted and select.select([self.control_fd], [], [], 0.0)[0]:
+                    self.read_control()
+                if self.is_deserted:  # the world went with whoever started the run
+                    raise StopRun(self.stop_asked, is_fault=False)
                 raise StopRun(f"the world is gone: {detail}", is_fault=True)
             self.tell(
                 self.frame,
@@ -315,10 +319,10 @@ class Lives:
 
     def read_control(self) -> None:
         """The console says nothing once the device runs: its end of the socket was closed."""
-        self.is_deserted = True
-        if not self.stop_asked:
-            self.stop_asked = "asked to stop"
+        if not self.is_deserted:
+            self.is_deserted = True
             self.epoll.unregister(self.control_fd)
+        self.stop_asked = self.stop_asked or "asked to stop"
 
     def shut_down(self) -> None:
         """Kill everything that lives or is on its way, whatever fails on the way: signals first, then burials."""

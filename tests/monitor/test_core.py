@@ -510,6 +510,20 @@ def test_a_closed_console_ends_the_run_once_the_frame_is_done(stage: Callable[..
     assert play.play().entries[-1] == journal.End(3, "asked to stop")
 
 
+def test_a_world_that_goes_with_the_console_is_no_fault(stage: Callable[..., Stage]) -> None:
+    """Seen one time in six: the starter was killed, and the journal said "the world is gone"."""
+    play = stage()
+
+    def close(_name: str, _order: links.Open, gate: socket.socket) -> None:
+        play.control.close()
+        gate.close()
+
+    play.answers[WORLD, 2] = close
+    end = play.play().entries[-1]
+    assert isinstance(end, journal.End)
+    assert end.why == "asked to stop"
+
+
 def test_a_console_closed_before_the_boot_ends_it(stage: Callable[..., Stage]) -> None:
     play = stage()
     play.control.close()

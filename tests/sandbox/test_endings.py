@@ -147,14 +147,15 @@ def test_without_the_lifeline_a_process_outlives_the_monitor() -> None:
     assert _await(lambda: _is_gone(running))
 
 
-_UNTIED = """
+LEFT_S = 0.5
+_UNTIED = f"""
 import os, signal, sys
 from sandbox import template
 from sandbox.launcher import Launcher
 from tests.sandbox.confined import yard
-template.LEFT_S_MAX = 0.5
+template.LEFT_S_MAX = {LEFT_S}
 template.warm_up()
-OFF = frozenset({"lifeline"})
+OFF = frozenset({{"lifeline"}})
 with yard(Launcher(is_warm=True)) as place, place.confined("wait", off=OFF) as running:
     running.nascent.go()
     running.read_until(b"waiting")
@@ -171,10 +172,11 @@ with yard(Launcher(is_warm=True)) as place, place.confined("wait", off=OFF) as r
 def test_what_outlives_the_monitor_without_the_lifeline_ends_all_the_same(how: str) -> None:
     """Seen: partitions of killed monitors that were alive after eight minutes, their own bound with them."""
     keeper, child = _untied(how)
+    killed_s = time.monotonic()
     keeper.kill()
     keeper.wait()
     time.sleep(0.1)
-    assert not _is_gone(child)
+    assert not _is_gone(child) or time.monotonic() - killed_s >= LEFT_S  # not before; a busy host looks late
     assert _await(lambda: _is_gone(child))
 
 
