@@ -39,7 +39,7 @@ from OpenSSL import crypto
 
 from boot.refusal import Refused
 from boot.scope import NOTHING, SCOPE, Scope, decode_scope
-from ipc_schemas.release import Manifest, Release
+from ipc_schemas.release import LIST_NUMBER_MAX, Manifest, Release
 
 CHAIN_CERTIFICATES_MAX = 6
 CERTIFICATE_BYTES_MAX = 8_192
@@ -83,22 +83,28 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class ListSeen:
-    """A revocation list that was consulted: whose (as in ``Trust.list_floors``), its number, until when it is fresh."""
+    """A revocation list that was consulted: whose (as in ``Trust.list_floors``), its number, from when until when."""
 
     authority: str
     authority_key_sha256: bytes
     number: int
+    issued: datetime
     fresh_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Somebody who may sign. ``name`` prints, and has at most ``NAME_LETTERS_MAX`` letters."""
+    """Somebody who may sign. ``name`` prints, and has at most ``NAME_LETTERS_MAX`` letters.
+
+    ``lists`` are those that say that nobody of the chain is revoked. ``no_earlier`` is the latest time that somebody of
+    the chain has signed: it is no earlier than that, whatever a clock says. Both only as far as they were validated.
+    """
 
     name: str
     public_key: Ed25519PublicKey
     scope: Scope
     lists: tuple[ListSeen, ...] = ()
+    no_earlier: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,7 @@ def signer_of(
     leaf = certificates[0]
     now = now.astimezone(UTC)
     lists: tuple[ListSeen, ...] = ()
+    signed_at: list[datetime] = []
     try:
         if not isinstance(leaf.key, Ed25519PublicKey):
             _refuse(
@@ -142,8 +149,10 @@ def signer_of(
         if "chain" not in without:
             root = _root_of(trust)
             _check_path(certificates, root, now)
+            signed_at = [one.parsed.not_valid_before_utc for one in (*certificates, root)]
             if "revocation" not in without:
                 lists = _check_lists(certificates, root, trust, now)
+                signed_at += [seen.issued for seen in lists]
         elif "revocation" not in without:
             _check_serials(certificates, trust)
     except Refused as refused:
@@ -153,7 +162,12 @@ def signer_of(
         # The libraries read some parts only when they are asked for, and OpenSSL is stricter than what read first.
         sentence = f"{leaf.name}: a certificate or a list cannot be read to its end"
         raise Refused("form", sentence, _ASK_SIGNER, signer=leaf.name) from error
-    return Signer(leaf.name, leaf.key, _scope_along(certificates), lists)
+    return Signer(leaf.name, leaf.key, _scope_along(certificates), lists, max(signed_at, default=None))
+
+
+def names_of(signers: Sequence[Signer]) -> str:
+    """As they are logged and told."""
+    return ", ".join(signer.name for signer in signers)
 
 
 def require_scope(signer: Signer, subject: Manifest | Release) -> None:
@@ -324,6 +338,7 @@ def _read_list(der: bytes) -> x509.CertificateRevocationList:
                 or not of_entries <= {CRLEntryExtensionOID.CRL_REASON}
                 or read.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256
                 or read.next_update_utc is None
+                or _number_of(read) > LIST_NUMBER_MAX
             ):
                 raise ValueError("not of our profile")
             return read
@@ -361,7 +376,13 @@ def _check_lists(
         assert latest.next_update_utc is not None  # _read_list refuses such a list
         consulted.append(latest)
         seen.append(
-            ListSeen(authority.name, authority.key_sha256, _number_of(latest), latest.next_update_utc)
+            ListSeen(
+                authority.name,
+                authority.key_sha256,
+                _number_of(latest),
+                latest.last_update_utc,
+                latest.next_update_utc,
+            )
         )
     store = crypto.X509Store()
     store.set_flags(_STRICT | _LISTS)

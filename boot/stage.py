@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from boot import image
+import msgspec
+
+from boot import authority, image
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
@@ -22,6 +24,8 @@ from ipc_schemas.release import Handover
 
 #: Exit status of a device that does not start.
 EXIT_SAFE_STATE = 3
+#: Exit status of a stage that asks the power supply for another start.
+EXIT_RESET = 75
 TRUST_FOLDER, ROOT_FILE = "trust", "root.der"
 _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
@@ -51,11 +55,14 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
     The time is the host's, but never before the element's floor. Raises ``Refused`` (``form``).
     """
     folder = Path(handover.flash) / TRUST_FOLDER
-    lists = sorted(folder.glob("*.crl"))[:16]
+    lists = sorted(folder.glob("*.crl"))[
+        : authority.LISTS_MAX + 1
+    ]  # one too many is refused, and not passed over
     trust = Trust(
         facts.root_key_sha256,
-        _read(folder / ROOT_FILE, release_bytes_max=8_192),
-        tuple(_read(path, release_bytes_max=64 << 10) for path in lists),
+        _read(folder / ROOT_FILE, authority.CERTIFICATE_BYTES_MAX),
+        tuple(_read(path, authority.LIST_BYTES_MAX) for path in lists),
+        {floor.authority_key_sha256: floor.number for floor in facts.list_floors},
     )
     now = max(datetime.now(UTC), datetime.fromtimestamp(facts.time_floor_s, UTC))
     return Rules(
@@ -67,8 +74,8 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
     )
 
 
-def _read(path: Path, release_bytes_max: int) -> bytes:
-    file = image.taken(path, release_bytes_max)
+def _read(path: Path, bytes_max: int) -> bytes:
+    file = image.taken(path, bytes_max)
     try:
         return file.content()
     finally:
@@ -106,6 +113,12 @@ def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | flo
             control.send(codec.encode(note), socket.MSG_DONTWAIT)
     except OSError:
         return
+
+
+def tell_refusal(handover: Handover, stage: str, refused: Refused) -> None:
+    """That this stage does not go on with its slot, and why."""
+    said = msgspec.to_builtins(refusal_of(stage, refused))
+    tell(handover, "boot_refused", f"slot {handover.slot}: {refused}", said)
 
 
 def refusal_of(stage: str, refused: Refused) -> release.Refusal:

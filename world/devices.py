@@ -180,6 +180,8 @@ def _use(made: Device, parts: Mapping[str, Made]) -> None:
         chip.confirm()
         for name, part in sorted(parts.items()):
             chip.raise_floor(name, part.security_counter)
+        chip.raise_list_floors(factory().confirmed_lists())
+        chip.raise_time_floor(int(factory().lists_issued.timestamp()))
 
 
 @dataclass(frozen=True, slots=True)
