@@ -25,7 +25,7 @@ def main() -> NoReturn:
         _boot(handover)
     except Refused as refused:
         stage.tell_refusal(handover, STAGE, refused)
-        sys.exit(stage.EXIT_RESET)
+        sys.exit(links.EXIT_RESET)
 
 
 def _boot(handover: Handover) -> NoReturn:

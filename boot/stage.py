@@ -24,8 +24,6 @@ from ipc_schemas.release import Handover
 
 #: Exit status of a device that does not start.
 EXIT_SAFE_STATE = 3
-#: Exit status of a stage that asks the power supply for another start.
-EXIT_RESET = 75
 TRUST_FOLDER, ROOT_FILE = "trust", "root.der"
 _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)

@@ -64,6 +64,11 @@ class Flash:
             self._counters[role] = admitted.manifest.security_counter
 
     @property
+    def slot(self) -> str:
+        """From which this device was booted."""
+        return self._handover.slot
+
+    @property
     def root_sha256(self) -> bytes:
         """Of the root's key, by the fuses."""
         return self._facts.root_key_sha256

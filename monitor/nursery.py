@@ -113,7 +113,7 @@ def main() -> None:
         flash = Flash(handover, chip.facts())
         chip.confirm()
     except Refused as refused:
-        monitor.tell_refusal(monitor.Speaker(control), refused)
+        monitor.tell_refusal(monitor.Speaker(control), handover.slot, refused)
         sys.exit(2)
     os.close(handover.element)
     chip.close()

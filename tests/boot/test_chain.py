@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from boot import admission, stage
+from boot import admission
 from boot.admission import Rules
 from boot.authority import Trust, key_sha256_of
 from boot.refusal import Refused
@@ -319,7 +319,7 @@ def test_an_older_list_that_comes_back_behind_roms_back_is_refused_by_the_bootlo
     assert not outcome.reached
     (said,) = outcome.of_kind("boot_refused")
     assert (said.facts["stage"], said.facts["rule"]) == ("bootloader", "revocation")
-    assert outcome.status == stage.EXIT_RESET
+    assert outcome.status == links.EXIT_RESET
     bench.factory.write_trust(device.flash)
     assert _changed_on_the_way(device, put_back, frozenset({"revocation"})).reached
 
