@@ -20,7 +20,7 @@ STAGE = "bootloader"
 
 def main() -> NoReturn:
     """Never returns: it becomes the monitor, or ends."""
-    handover = stage.handed_over()
+    handover = stage.handed_over(STAGE)
     try:
         _boot(handover)
     except Refused as refused:

@@ -25,7 +25,7 @@ STAGE = "rom"
 
 def main() -> NoReturn:
     """Never returns: it becomes the bootloader, or ends."""
-    handover = stage.handed_over()
+    handover = stage.handed_over(STAGE)
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
         chip = stage.element_of(handover)

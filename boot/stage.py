@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import authority, image
+from boot import authority, image, process
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
@@ -29,15 +29,23 @@ _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
 
 
-def handed_over() -> Handover:
+def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
     """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover, and
     what the device is to be.
+
+    Before it is read, nobody can look into this process any more, but where it ``holds_secret`` not. Whoever starts a
+    stage by something else than a handover cannot be told on it: that is a line on standard error, and the safe state.
     """
+    if holds_secret:
+        process.close_memory(stage)
     descriptor = int(sys.argv[2])
     try:
         if not image.is_sealed(descriptor):
-            raise Refused("swap", "the handover is not sealed", "start the device by its own power supply")
+            raise Refused("swap", "it is not sealed", "start the device by its own power supply")
         return _HANDOVERS.decode(os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
+    except (Refused, codec.Refused, OSError) as error:
+        print(f"{stage} takes no such handover: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_SAFE_STATE)
     finally:
         os.close(descriptor)
 
@@ -98,8 +106,6 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     # The interpreter finds its library by the name that it is started under.
     arguments = [sys.executable, *links.INTERPRETER_FLAGS, program, handover.packages]
     arguments += [str(paper.descriptor), handover.command]
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(f"bh-{name}")
     os.execve(sys.executable, arguments, links.ENVIRONMENT)
 
 
