@@ -24,7 +24,7 @@ from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Manifest, Measurement, Release, Role
 
 M = TypeVar("M")
-RELEASE_FILE = "release.bhm"
+RELEASE_FILE = f"{release.RELEASE}.bhm"
 _ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
 _MANIFESTS: codec.Codec[Manifest] = codec.Codec(Manifest)
 _RELEASES: codec.Codec[Release] = codec.Codec(Release)
@@ -64,6 +64,9 @@ def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[Signer, ...
         names = [part.image for part in found.parts]
         if len(set(names)) != len(names):
             raise Refused("form", "the release names an image twice", _BUILD_ANEW)
+        if release.RELEASE in names:
+            said = f"the release names an image {release.RELEASE}, whose manifest would be the release itself"
+            raise Refused("form", said, "give the partition another name")
     except Refused as refused:
         refused.image = refused.image or "release"
         raise

@@ -60,7 +60,18 @@ def unpack(content: bytes) -> dict[str, bytes]:
             raise Refused(
                 "form", f"the image holds a file called {name!a}, which is no plain path", "take it out"
             )
+        above = next((one for one in _folders_of(name) if one in files), "")
+        if above:
+            said = f"the image holds a file called {above!a} and, as if it were a folder, {name!a}"
+            raise Refused("form", said, "rename one of the two")
     return files
+
+
+def _folders_of(name: str) -> Iterator[str]:
+    """``a`` and ``a/b`` of ``a/b/c``."""
+    for at, letter in enumerate(name):
+        if letter == "/":
+            yield name[:at]
 
 
 @dataclass(frozen=True, slots=True)

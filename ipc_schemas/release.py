@@ -31,6 +31,10 @@ Sentence = Annotated[str, Meta(max_length=1_000)]
 Certificate = Annotated[bytes, Meta(min_length=1, max_length=8_192)]
 SafetyClass = Literal["A", "B", "C"]
 Role = Literal["bootloader", "monitor", "design", "partition"]
+#: Whose manifest is the release itself, in a slot of the flash; so no image has that name.
+RELEASE = "release"
+#: What no partition is called: its image would lie where one of the device's own lies.
+NAMES_TAKEN = frozenset({"bootloader", "monitor", "design", RELEASE})
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

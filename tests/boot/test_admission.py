@@ -114,6 +114,11 @@ def test_a_release_that_names_an_image_twice_is_refused(tmp_path: Path) -> None:
     assert admit(tmp_path) == ("form", "release")
 
 
+def test_a_release_does_not_name_an_image_whose_manifest_it_would_be_itself(tmp_path: Path) -> None:
+    write(tmp_path, more=(Part("release", bytes(32)),))
+    assert admit(tmp_path) == ("form", "release")
+
+
 @pytest.mark.parametrize(
     "said",
     [
