@@ -125,8 +125,9 @@ def signer_of(
     """The signer whose certificate (DER) comes first in ``chain``, its issuer next, and the root not in it.
 
     ``without`` leaves out rules, for experiments: without ``chain`` the first certificate is believed as it is, and
-    lists then only tell which serial numbers are revoked, because there is no authority to have signed them; without
-    ``revocation`` no list is read. Raises ``Refused`` (``form``, ``chain``, ``revocation``).
+    lists then only tell which serial numbers are revoked, because there is no authority to have signed them (floors are
+    those of the keys that the chain claims); without ``revocation`` no list is read. Raises ``Refused`` (``form``,
+    ``chain``, ``revocation``).
     """
     if not 1 <= len(chain) <= CHAIN_CERTIFICATES_MAX:
         _refuse(
@@ -363,13 +364,10 @@ def _check_lists(
     lists = _lists_of(trust)
     consulted, seen = [], []
     for authority in (*certificates[1:], root):
-        latest = _latest_of(authority, lists)
-        floor = trust.list_floors.get(authority.key_sha256, 0)
-        if _number_of(latest) < floor:
-            sentence = (
-                f"the revocation list of {authority.name} has number {_number_of(latest)}, below {floor}"
-            )
-            _refuse("revocation", sentence, _ASK_LIST)
+        fitting = _lists_by(authority, lists)
+        if not fitting:
+            _refuse("revocation", f"there is no revocation list of {authority.name}", _ASK_LIST)
+        latest = _latest_of(authority, fitting, trust)
         if latest.last_update_utc > now:
             sentence = f"the revocation list of {authority.name} is from after now, {now:%Y-%m-%d %H:%M}"
             _refuse("revocation", sentence, "set the device's clock")
@@ -390,25 +388,39 @@ def _check_lists(
     return tuple(seen)
 
 
-def _latest_of(
+def _lists_by(
     authority: _Certificate, lists: Sequence[x509.CertificateRevocationList]
-) -> x509.CertificateRevocationList:
-    """The list with the highest number that says it is of ``authority``'s name and key."""
+) -> list[x509.CertificateRevocationList]:
+    """Those that say that they are of ``authority``'s name and key."""
     own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    fitting = [
+    return [
         read
         for read in lists
         if read.issuer == authority.parsed.subject
         and read.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == own
     ]
-    if not fitting:
-        _refuse("revocation", f"there is no revocation list of {authority.name}", _ASK_LIST)
-    return max(fitting, key=_number_of)
+
+
+def _latest_of(
+    authority: _Certificate, fitting: Sequence[x509.CertificateRevocationList], trust: Trust
+) -> x509.CertificateRevocationList:
+    """The one with the highest number. Raises ``Refused`` (``revocation``) when it is below its floor all the same."""
+    latest = max(fitting, key=_number_of)
+    floor = trust.list_floors.get(authority.key_sha256, 0)
+    if _number_of(latest) < floor:
+        sentence = f"the revocation list of {authority.name} has number {_number_of(latest)}, below {floor}"
+        _refuse("revocation", sentence, _ASK_LIST)
+    return latest
 
 
 def _check_serials(certificates: Sequence[_Certificate], trust: Trust) -> None:
-    """What is left of rule ``revocation`` without a chain."""
-    for read in _lists_of(trust):
+    """What is left of rule ``revocation`` without a chain: whoever claims to be an authority is taken for it."""
+    lists = _lists_of(trust)
+    for claimed in certificates[1:]:
+        fitting = _lists_by(claimed, lists)
+        if fitting:
+            _latest_of(claimed, fitting, trust)
+    for read in lists:
         for certificate in certificates:
             listed = read.get_revoked_certificate_by_serial_number(certificate.parsed.serial_number)
             if listed is not None and read.issuer == certificate.parsed.issuer:

@@ -61,9 +61,8 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
     The time is the host's, but never before the element's floor. Raises ``Refused`` (``form``).
     """
     folder = Path(handover.flash) / TRUST_FOLDER
-    lists = sorted(folder.glob("*.crl"))[
-        : authority.LISTS_MAX + 1
-    ]  # one too many is refused, and not passed over
+    # One too many is read, too, to be refused and not passed over.
+    lists = sorted(folder.glob("*.crl"))[: authority.LISTS_MAX + 1]
     trust = Trust(
         facts.root_key_sha256,
         _read(folder / ROOT_FILE, authority.CERTIFICATE_BYTES_MAX),
