@@ -16,15 +16,15 @@ from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 
-from boot import image
-from boot.authority import Signer, Trust, require_scope, signer_of
+from boot import image, measured
+from boot.authority import Signer, Trust, names_of, require_scope, signer_of
 from boot.image import Sealed
 from boot.refusal import Refused
 from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Manifest, Measurement, Release, Role
 
 M = TypeVar("M")
-RELEASE_FILE = "release.bhm"
+RELEASE_FILE = f"{release.RELEASE}.bhm"
 _ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
 _MANIFESTS: codec.Codec[Manifest] = codec.Codec(Manifest)
 _RELEASES: codec.Codec[Release] = codec.Codec(Release)
@@ -48,11 +48,11 @@ class Admitted:
     """An image that may run: its manifest, all who signed it, and its sealed bytes, to be closed after use."""
 
     manifest: Manifest
-    signers: tuple[str, ...]
+    signers: tuple[Signer, ...]
     file: Sealed
 
 
-def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[str, ...]]:
+def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[Signer, ...]]:
     """The release in a slot, and who signed it. Raises ``Refused``."""
     try:
         payload, signers = _opened(shelf / RELEASE_FILE, release.RELEASE_LABEL, rules)
@@ -64,10 +64,13 @@ def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[str, ...]]:
         names = [part.image for part in found.parts]
         if len(set(names)) != len(names):
             raise Refused("form", "the release names an image twice", _BUILD_ANEW)
+        if release.RELEASE in names:
+            said = f"the release names an image {release.RELEASE}, whose manifest would be the release itself"
+            raise Refused("form", said, "give the partition another name")
     except Refused as refused:
         refused.image = refused.image or "release"
         raise
-    return found, tuple(signer.name for signer in signers)
+    return found, signers
 
 
 def require_logged(found: Release, log: Sequence[Measurement]) -> None:
@@ -102,7 +105,13 @@ def admit(shelf: Path, name: str, role: Role, belongs_to: Release, rules: Rules)
             image=name,
             signer=signers[0].name if signers else "",
         )
-    return Admitted(manifest, tuple(signer.name for signer in signers), file)
+    return Admitted(manifest, signers, file)
+
+
+def logged(log: measured.Log, stage: str, admitted: Admitted) -> measured.Log:
+    """The log with the image that ``stage`` has admitted, measured as it is and not as its manifest says."""
+    manifest, signers = admitted.manifest, names_of(admitted.signers)
+    return log.appended(stage, "image", manifest.image, manifest.version, admitted.file.sha256, signers)
 
 
 def is_as_said(manifest: Manifest, size_bytes: int, sha256: bytes) -> bool:

@@ -39,7 +39,7 @@ from OpenSSL import crypto
 
 from boot.refusal import Refused
 from boot.scope import NOTHING, SCOPE, Scope, decode_scope
-from ipc_schemas.release import Manifest, Release
+from ipc_schemas.release import LIST_NUMBER_MAX, Manifest, Release
 
 CHAIN_CERTIFICATES_MAX = 6
 CERTIFICATE_BYTES_MAX = 8_192
@@ -83,22 +83,28 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class ListSeen:
-    """A revocation list that was consulted: whose (as in ``Trust.list_floors``), its number, until when it is fresh."""
+    """A revocation list that was consulted: whose (as in ``Trust.list_floors``), its number, from when until when."""
 
     authority: str
     authority_key_sha256: bytes
     number: int
+    issued: datetime
     fresh_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Somebody who may sign. ``name`` prints, and has at most ``NAME_LETTERS_MAX`` letters."""
+    """Somebody who may sign. ``name`` prints, and has at most ``NAME_LETTERS_MAX`` letters.
+
+    ``lists`` are those that say that nobody of the chain is revoked. ``no_earlier`` is the latest time that somebody of
+    the chain has signed: it is no earlier than that, whatever a clock says. Both only as far as they were validated.
+    """
 
     name: str
     public_key: Ed25519PublicKey
     scope: Scope
     lists: tuple[ListSeen, ...] = ()
+    no_earlier: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +125,9 @@ def signer_of(
     """The signer whose certificate (DER) comes first in ``chain``, its issuer next, and the root not in it.
 
     ``without`` leaves out rules, for experiments: without ``chain`` the first certificate is believed as it is, and
-    lists then only tell which serial numbers are revoked, because there is no authority to have signed them; without
-    ``revocation`` no list is read. Raises ``Refused`` (``form``, ``chain``, ``revocation``).
+    lists then only tell which serial numbers are revoked, because there is no authority to have signed them (floors are
+    those of the keys that the chain claims); without ``revocation`` no list is read. Raises ``Refused`` (``form``,
+    ``chain``, ``revocation``).
     """
     if not 1 <= len(chain) <= CHAIN_CERTIFICATES_MAX:
         _refuse(
@@ -132,6 +139,7 @@ def signer_of(
     leaf = certificates[0]
     now = now.astimezone(UTC)
     lists: tuple[ListSeen, ...] = ()
+    signed_at: list[datetime] = []
     try:
         if not isinstance(leaf.key, Ed25519PublicKey):
             _refuse(
@@ -142,8 +150,10 @@ def signer_of(
         if "chain" not in without:
             root = _root_of(trust)
             _check_path(certificates, root, now)
+            signed_at = [one.parsed.not_valid_before_utc for one in (*certificates, root)]
             if "revocation" not in without:
                 lists = _check_lists(certificates, root, trust, now)
+                signed_at += [seen.issued for seen in lists]
         elif "revocation" not in without:
             _check_serials(certificates, trust)
     except Refused as refused:
@@ -153,7 +163,12 @@ def signer_of(
         # The libraries read some parts only when they are asked for, and OpenSSL is stricter than what read first.
         sentence = f"{leaf.name}: a certificate or a list cannot be read to its end"
         raise Refused("form", sentence, _ASK_SIGNER, signer=leaf.name) from error
-    return Signer(leaf.name, leaf.key, _scope_along(certificates), lists)
+    return Signer(leaf.name, leaf.key, _scope_along(certificates), lists, max(signed_at, default=None))
+
+
+def names_of(signers: Sequence[Signer]) -> str:
+    """As they are logged and told."""
+    return ", ".join(signer.name for signer in signers)
 
 
 def require_scope(signer: Signer, subject: Manifest | Release) -> None:
@@ -324,6 +339,7 @@ def _read_list(der: bytes) -> x509.CertificateRevocationList:
                 or not of_entries <= {CRLEntryExtensionOID.CRL_REASON}
                 or read.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256
                 or read.next_update_utc is None
+                or _number_of(read) > LIST_NUMBER_MAX
             ):
                 raise ValueError("not of our profile")
             return read
@@ -348,20 +364,23 @@ def _check_lists(
     lists = _lists_of(trust)
     consulted, seen = [], []
     for authority in (*certificates[1:], root):
-        latest = _latest_of(authority, lists)
-        floor = trust.list_floors.get(authority.key_sha256, 0)
-        if _number_of(latest) < floor:
-            sentence = (
-                f"the revocation list of {authority.name} has number {_number_of(latest)}, below {floor}"
-            )
-            _refuse("revocation", sentence, _ASK_LIST)
+        fitting = _lists_by(authority, lists)
+        if not fitting:
+            _refuse("revocation", f"there is no revocation list of {authority.name}", _ASK_LIST)
+        latest = _latest_of(authority, fitting, trust)
         if latest.last_update_utc > now:
             sentence = f"the revocation list of {authority.name} is from after now, {now:%Y-%m-%d %H:%M}"
             _refuse("revocation", sentence, "set the device's clock")
         assert latest.next_update_utc is not None  # _read_list refuses such a list
         consulted.append(latest)
         seen.append(
-            ListSeen(authority.name, authority.key_sha256, _number_of(latest), latest.next_update_utc)
+            ListSeen(
+                authority.name,
+                authority.key_sha256,
+                _number_of(latest),
+                latest.last_update_utc,
+                latest.next_update_utc,
+            )
         )
     store = crypto.X509Store()
     store.set_flags(_STRICT | _LISTS)
@@ -369,25 +388,39 @@ def _check_lists(
     return tuple(seen)
 
 
-def _latest_of(
+def _lists_by(
     authority: _Certificate, lists: Sequence[x509.CertificateRevocationList]
-) -> x509.CertificateRevocationList:
-    """The list with the highest number that says it is of ``authority``'s name and key."""
+) -> list[x509.CertificateRevocationList]:
+    """Those that say that they are of ``authority``'s name and key."""
     own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    fitting = [
+    return [
         read
         for read in lists
         if read.issuer == authority.parsed.subject
         and read.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == own
     ]
-    if not fitting:
-        _refuse("revocation", f"there is no revocation list of {authority.name}", _ASK_LIST)
-    return max(fitting, key=_number_of)
+
+
+def _latest_of(
+    authority: _Certificate, fitting: Sequence[x509.CertificateRevocationList], trust: Trust
+) -> x509.CertificateRevocationList:
+    """The one with the highest number. Raises ``Refused`` (``revocation``) when it is below its floor all the same."""
+    latest = max(fitting, key=_number_of)
+    floor = trust.list_floors.get(authority.key_sha256, 0)
+    if _number_of(latest) < floor:
+        sentence = f"the revocation list of {authority.name} has number {_number_of(latest)}, below {floor}"
+        _refuse("revocation", sentence, _ASK_LIST)
+    return latest
 
 
 def _check_serials(certificates: Sequence[_Certificate], trust: Trust) -> None:
-    """What is left of rule ``revocation`` without a chain."""
-    for read in _lists_of(trust):
+    """What is left of rule ``revocation`` without a chain: whoever claims to be an authority is taken for it."""
+    lists = _lists_of(trust)
+    for claimed in certificates[1:]:
+        fitting = _lists_by(claimed, lists)
+        if fitting:
+            _latest_of(claimed, fitting, trust)
+    for read in lists:
         for certificate in certificates:
             listed = read.get_revoked_certificate_by_serial_number(certificate.parsed.serial_number)
             if listed is not None and read.issuer == certificate.parsed.issuer:

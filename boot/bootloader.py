@@ -16,19 +16,16 @@ from ipc_schemas import links
 from ipc_schemas.release import Handover
 
 STAGE = "bootloader"
-#: Exit status that asks the power supply for another start.
-EXIT_RESET = 75
 
 
 def main() -> NoReturn:
     """Never returns: it becomes the monitor, or ends."""
-    handover = stage.handed_over()
+    handover = stage.handed_over(STAGE)
     try:
         _boot(handover)
     except Refused as refused:
-        said = stage.refusal_of(STAGE, refused)
-        stage.tell(handover, "boot_refused", f"slot {handover.slot}: {refused}", msgspec.to_builtins(said))
-        sys.exit(EXIT_RESET)
+        stage.tell_refusal(handover, STAGE, refused)
+        sys.exit(links.EXIT_RESET)
 
 
 def _boot(handover: Handover) -> NoReturn:
@@ -48,14 +45,7 @@ def _boot(handover: Handover) -> NoReturn:
             platform.require(part, digest, wanted)
         parts.append((part, digest))
         log = log.appended(STAGE, "platform", part, "", digest, "")
-    log = log.appended(
-        STAGE,
-        "image",
-        "monitor",
-        monitor.manifest.version,
-        monitor.file.sha256,
-        ", ".join(monitor.signers),
-    )
+    log = admission.logged(log, STAGE, monitor)
     measurement = measured.layer_measurement(monitor.file.sha256, parts)
     chip.measure_next(measurement)
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)

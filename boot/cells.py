@@ -14,13 +14,14 @@ stands for the inside of the chip: whoever holds it has opened the chip.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 
 from boot.refusal import Refused
 from ipc_schemas import codec
-from ipc_schemas.element import State
+from ipc_schemas.element import State, StateBefore
 
 SECRET_BYTES = 32
 STATE_FILE = "state"
@@ -30,6 +31,7 @@ _MAGIC = b"BHCELL1\n"
 _HEAD_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 _FILE_BYTES_MAX = 64 << 10
 _STATES = codec.Codec(State)
+_STATES_BEFORE = codec.Codec(StateBefore)
 
 
 class Disk:
@@ -184,7 +186,18 @@ def _opened_up(content: bytes) -> State:
     try:
         return _STATES.decode(payload)
     except codec.Refused as error:
+        with contextlib.suppress(codec.Refused):
+            return _brought_up(_STATES_BEFORE.decode(payload))
         raise _refused(f"the secure element's state has a shape that is not ours ({error.detail})") from None
+
+
+def _brought_up(before: StateBefore) -> State:
+    """The state of an element from before: without floors of lists, which its next confirmed boot sets.
+
+    The next change writes it in the present format, and no element writes the former one any more.
+    """
+    kept = {name: getattr(before, name) for name in before.__struct_fields__ if name != "format"}
+    return State(**kept)
 
 
 def _refused(sentence: str) -> Refused:

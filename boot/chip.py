@@ -8,7 +8,7 @@ The rules, in the order of a device's life:
 4. Layer secrets leave once in a boot, to ROM, for a slot of which an attempt was spent before.
 5. The identity signs its own certificate request in the factory, and layers that the element derived itself: nothing
    that a caller composed.
-6. Floors and time only go up, and only when what runs has been confirmed.
+6. Floors (of images, of revocation lists, of time) only go up, and only when what runs has been confirmed.
 7. A sealing secret is handed out for the running register, or to the one successor that the register's own release
    named when it was confirmed.
 8. Debugging is open before the device is locked, or by a signed unlock for this device and this boot; such a boot has
@@ -127,6 +127,7 @@ class Chip:
             register=self._register,
             is_debug=self._is_debug(),
             floors=s.floors,
+            list_floors=s.list_floors,
             time_floor_s=s.time_floor_s,
             slot_active=s.slot_active,
             attempts=s.attempts,
@@ -271,6 +272,19 @@ class Chip:
         floors[request.image] = request.counter
         return self._change(floors=tuple(element.Floor(n, c) for n, c in sorted(floors.items())))
 
+    def raise_list_floors(self, request: element.RaiseListFloors) -> Answer:
+        floors = {f.authority_key_sha256: f.number for f in self._cells.state.list_floors}
+        for one in request.floors:
+            floor, whose = floors.get(one.authority_key_sha256, 0), one.authority_key_sha256.hex()[:16]
+            if one.number < floor:
+                raise _refused(f"the floor of the lists of {whose} is {floor}, and {one.number} is below it")
+            floors[one.authority_key_sha256] = one.number
+        if len(floors) > element.LIST_FLOORS_MAX:
+            raise _refused(
+                f"there are floors for the lists of {element.LIST_FLOORS_MAX} authorities, and room for no more"
+            )
+        return self._change(list_floors=tuple(element.ListFloor(n, c) for n, c in sorted(floors.items())))
+
     def raise_time_floor(self, request: element.RaiseTimeFloor) -> Answer:
         floor_s = self._cells.state.time_floor_s
         if request.time_s < floor_s:
@@ -338,6 +352,7 @@ ROWS: dict[type, Row] = {
     element.Confirm: Row(frozenset({"monitor"}), _ALIVE, Chip.confirm),
     element.ReadSealingSecret: Row(frozenset({"monitor", "confirmed"}), _ALIVE, Chip.read_sealing_secret),
     element.RaiseFloor: Row(_CONFIRMED, _ALIVE, Chip.raise_floor),
+    element.RaiseListFloors: Row(_CONFIRMED, _ALIVE, Chip.raise_list_floors),
     element.RaiseTimeFloor: Row(_CONFIRMED, _ALIVE, Chip.raise_time_floor),
     element.ArmSlot: Row(_CONFIRMED, _ALIVE, Chip.arm_slot),
     element.AuthoriseSuccessor: Row(_CONFIRMED, _ALIVE, Chip.authorise_successor),

@@ -96,6 +96,10 @@ class Element:
         """Confirmed only, and only up."""
         self._ask(element.RaiseFloor(image, counter), element.Done)
 
+    def raise_list_floors(self, floors: tuple[element.ListFloor, ...]) -> None:
+        """Confirmed only, and only up; all of them or none."""
+        self._ask(element.RaiseListFloors(floors), element.Done)
+
     def raise_time_floor(self, time_s: int) -> None:
         """Confirmed only, and only up. Seconds since 1970."""
         self._ask(element.RaiseTimeFloor(time_s), element.Done)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import socket
 from collections.abc import Callable
 
-from boot import cells
+from boot import cells, process
 from boot.chip import Chip
 from boot.refusal import Refused
 from ipc_schemas import codec, element
 
-_NAME = "bh-element"
+_NAME = "element"
 _NONCE_BYTES = 32
 
 
@@ -37,9 +36,7 @@ def main(fd: int, folder: str) -> None:
 
     An element whose cells are not whole lives, and answers every request with the reason.
     """
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(_NAME)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the device secret is in this memory
+    process.close_memory(_NAME)  # the device secret will be in it
     with socket.socket(fileno=fd) as link:
         try:
             chip = Chip(cells.Cells(cells.Disk(folder)), os.urandom(_NONCE_BYTES))

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,18 @@ def unpack(content: bytes) -> dict[str, bytes]:
             raise Refused(
                 "form", f"the image holds a file called {name!a}, which is no plain path", "take it out"
             )
+        above = next((one for one in _folders_of(name) if one in files), "")
+        if above:
+            said = f"the image holds a file called {above!a} and, as if it were a folder, {name!a}"
+            raise Refused("form", said, "rename one of the two")
     return files
+
+
+def _folders_of(name: str) -> Iterator[str]:
+    """``a`` and ``a/b`` of ``a/b/c``."""
+    for at, letter in enumerate(name):
+        if letter == "/":
+            yield name[:at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +103,43 @@ def taken(path: Path, bytes_max: int) -> Sealed:
     try:
         if not stat.S_ISREG(os.fstat(source).st_mode):
             raise Refused("form", f"{path.name} is no plain file", "install it anew")
-        return _sealed(source, path.name, bytes_max)
+        return _sealed(_pieces(source, path.name, bytes_max))
+    except OSError as error:
+        raise Refused("form", f"{path.name} cannot be read ({error.strerror})", "install it anew") from None
     finally:
         os.close(source)
 
 
-def _sealed(source: int, name: str, bytes_max: int) -> Sealed:
-    descriptor = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        total = hashlib.sha256()
-        size_bytes = 0
-        while piece := os.read(source, _PIECE_BYTES):
-            size_bytes += len(piece)
-            if size_bytes > bytes_max:
-                raise Refused("form", f"{name} is longer than {bytes_max} bytes", "install it anew")
-            total.update(piece)
-            written = 0
-            while written < len(piece):
-                written += os.write(descriptor, piece[written:])
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        return Sealed(descriptor, size_bytes, total.digest())
-    except OSError as error:
-        os.close(descriptor)
-        raise Refused("form", f"{name} cannot be read ({error.strerror})", "install it anew") from None
-    except BaseException:
-        os.close(descriptor)
-        raise
+def _pieces(source: int, name: str, bytes_max: int) -> Iterator[bytes]:
+    """All that can be read from ``source``. Raises ``Refused`` (``form``) as soon as that is too much."""
+    size_bytes = 0
+    while piece := os.read(source, _PIECE_BYTES):
+        size_bytes += len(piece)
+        if size_bytes > bytes_max:
+            raise Refused("form", f"{name} is longer than {bytes_max} bytes", "install it anew")
+        yield piece
 
 
 def sealed(content: bytes) -> Sealed:
     """These bytes in a sealed memory file. The caller closes it."""
+    return _sealed([content])
+
+
+def _sealed(pieces: Iterable[bytes]) -> Sealed:
     descriptor = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    return Sealed(descriptor, len(content), hashlib.sha256(content).digest())
+    try:
+        total, size_bytes = hashlib.sha256(), 0
+        for piece in pieces:
+            total.update(piece)
+            size_bytes += len(piece)
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Sealed(descriptor, size_bytes, total.digest())
 
 
 def is_sealed(descriptor: int) -> bool:

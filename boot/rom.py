@@ -14,6 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from boot import admission, measured, stage
+from boot.authority import names_of
 from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import codec, element
@@ -24,7 +25,7 @@ STAGE = "rom"
 
 def main() -> NoReturn:
     """Never returns: it becomes the bootloader, or ends."""
-    handover = stage.handed_over()
+    handover = stage.handed_over(STAGE)
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
         chip = stage.element_of(handover)
@@ -36,8 +37,7 @@ def main() -> NoReturn:
         try:
             _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
         except Refused as refused:
-            said = stage.refusal_of(STAGE, refused)
-            stage.tell(handover, "boot_refused", f"slot {slot}: {refused}", msgspec.to_builtins(said))
+            stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
     _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
 
 
@@ -59,15 +59,8 @@ def _boot(handover: Handover, chip: Element, facts: element.Facts) -> NoReturn:
     bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)
     chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
     digest = hashlib.sha256(codec.encode(found)).digest()
-    log = measured.Log().appended(STAGE, "release", found.device, found.version, digest, ", ".join(signers))
-    log = log.appended(
-        STAGE,
-        "image",
-        "bootloader",
-        bootloader.manifest.version,
-        bootloader.file.sha256,
-        ", ".join(bootloader.signers),
-    )
+    log = measured.Log().appended(STAGE, "release", found.device, found.version, digest, names_of(signers))
+    log = admission.logged(log, STAGE, bootloader)
     measurement = measured.layer_measurement(bootloader.file.sha256, ())
     secret, layer = chip.derive_layer("bootloader", measurement)
     handover = msgspec.structs.replace(handover, log=log.lines, layers=(layer,), secret=secret)

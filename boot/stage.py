@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from boot import image
+import msgspec
+
+from boot import authority, image, process
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
@@ -27,15 +29,23 @@ _HANDOVER_BYTES_MAX = 4 << 20
 _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
 
 
-def handed_over() -> Handover:
+def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
     """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover, and
     what the device is to be.
+
+    Before it is read, nobody can look into this process any more, but where it ``holds_secret`` not. Whoever starts a
+    stage by something else than a handover cannot be told on it: that is a line on standard error, and the safe state.
     """
+    if holds_secret:
+        process.close_memory(stage)
     descriptor = int(sys.argv[2])
     try:
         if not image.is_sealed(descriptor):
-            raise Refused("swap", "the handover is not sealed", "start the device by its own power supply")
+            raise Refused("swap", "it is not sealed", "start the device by its own power supply")
         return _HANDOVERS.decode(os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
+    except (Refused, codec.Refused, OSError) as error:
+        print(f"{stage} takes no such handover: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_SAFE_STATE)
     finally:
         os.close(descriptor)
 
@@ -51,11 +61,13 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
     The time is the host's, but never before the element's floor. Raises ``Refused`` (``form``).
     """
     folder = Path(handover.flash) / TRUST_FOLDER
-    lists = sorted(folder.glob("*.crl"))[:16]
+    # One too many is read, too, to be refused and not passed over.
+    lists = sorted(folder.glob("*.crl"))[: authority.LISTS_MAX + 1]
     trust = Trust(
         facts.root_key_sha256,
-        _read(folder / ROOT_FILE, release_bytes_max=8_192),
-        tuple(_read(path, release_bytes_max=64 << 10) for path in lists),
+        _read(folder / ROOT_FILE, authority.CERTIFICATE_BYTES_MAX),
+        tuple(_read(path, authority.LIST_BYTES_MAX) for path in lists),
+        {floor.authority_key_sha256: floor.number for floor in facts.list_floors},
     )
     now = max(datetime.now(UTC), datetime.fromtimestamp(facts.time_floor_s, UTC))
     return Rules(
@@ -67,8 +79,8 @@ def rules_for(handover: Handover, facts: element.Facts) -> Rules:
     )
 
 
-def _read(path: Path, release_bytes_max: int) -> bytes:
-    file = image.taken(path, release_bytes_max)
+def _read(path: Path, bytes_max: int) -> bytes:
+    file = image.taken(path, bytes_max)
     try:
         return file.content()
     finally:
@@ -93,8 +105,6 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     # The interpreter finds its library by the name that it is started under.
     arguments = [sys.executable, *links.INTERPRETER_FLAGS, program, handover.packages]
     arguments += [str(paper.descriptor), handover.command]
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(f"bh-{name}")
     os.execve(sys.executable, arguments, links.ENVIRONMENT)
 
 
@@ -106,6 +116,12 @@ def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | flo
             control.send(codec.encode(note), socket.MSG_DONTWAIT)
     except OSError:
         return
+
+
+def tell_refusal(handover: Handover, stage: str, refused: Refused) -> None:
+    """That this stage does not go on with its slot, and why."""
+    said = msgspec.to_builtins(refusal_of(stage, refused))
+    tell(handover, "boot_refused", f"slot {handover.slot}: {refused}", said)
 
 
 def refusal_of(stage: str, refused: Refused) -> release.Refusal:

@@ -77,7 +77,11 @@ class Workshop:
 
     def revoke(self, signer: Signer) -> None:
         """The authority that issued this signer's certificate takes it back, on the list in this flash."""
-        self.factory.write_trust(self.flash, number=2, revoked=(signer,))
+        self.factory.write_trust(self.flash, number=development.LIST_NUMBER + 1, revoked=(signer,))
+
+    def put_old_lists_back(self) -> None:
+        """The revocation lists from before the former supplier was taken back, each properly signed."""
+        self.factory.write_trust(self.flash, number=development.LIST_NUMBER - 1)
 
     def signer_below_factory(self) -> Signer:
         """A signer of code whose certificate the factory has issued."""

@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ipc_schemas.release import COUNTER_MAX, FORMAT, Digest, Layer, Name, Sentence, Shape, Signature
+from ipc_schemas.release import (
+    COUNTER_MAX,
+    FORMAT,
+    LIST_NUMBER_MAX,
+    Digest,
+    Layer,
+    Name,
+    Sentence,
+    Shape,
+    Signature,
+)
 
 MESSAGE_BYTES_MAX = 64 << 10
 UNLOCK_BYTES_MAX = 512
@@ -20,6 +30,8 @@ UNLOCK_LABEL = b"bulkhead debug unlock 1\0"
 #: How often a slot may be started without being confirmed.
 ATTEMPTS_MAX = 5
 FLOORS_MAX = 80
+#: Authorities under whose revocation lists there is a floor: twice as many as one boot may have lists of.
+LIST_FLOORS_MAX = 32
 REFUSALS_KEPT_MAX = 16
 TIME_S_MAX = (1 << 40) - 1
 
@@ -44,6 +56,8 @@ Counter = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
 Attempts = Annotated[int, Meta(ge=0, le=ATTEMPTS_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
 Format = Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
+#: Of ``State``. The first had no floors of lists.
+STATE_FORMAT = 2
 
 
 class Floor(Shape, frozen=True):
@@ -56,8 +70,24 @@ class Floor(Shape, frozen=True):
 Floors = Annotated[tuple[Floor, ...], Meta(max_length=FLOORS_MAX)]
 
 
-class State(Shape, frozen=True):
-    """All that the element keeps without power, but for the device secret, of which it keeps the digest.
+class ListFloor(Shape, frozen=True):
+    """No revocation list of this authority counts whose number (RFC 5280, 5.2.3) is below ``number``.
+
+    The authority is named by the SHA-256 of its key's SubjectPublicKeyInfo, so that a certificate that was renewed
+    keeps its floor, and a new key begins with none.
+    """
+
+    authority_key_sha256: Digest
+    number: Annotated[int, Meta(ge=0, le=LIST_NUMBER_MAX)]
+
+
+ListFloors = Annotated[tuple[ListFloor, ...], Meta(max_length=LIST_FLOORS_MAX)]
+
+
+class StateBefore(Shape, frozen=True):
+    """The cells of an element that was made before there were floors of lists. Read once, then kept as ``State``.
+
+    All that the element keeps without power, but for the device secret, of which it keeps the digest.
 
     ``attempts`` are those left, of slot ``a`` and of slot ``b``. What release ``predecessor`` sealed may be opened by
     release ``successor``, both as values of the measurement register.
@@ -77,6 +107,13 @@ class State(Shape, frozen=True):
     attempts: tuple[Attempts, Attempts] = (ATTEMPTS_MAX, ATTEMPTS_MAX)
     predecessor: DigestOrNone = b""
     successor: DigestOrNone = b""
+
+
+class State(StateBefore, frozen=True):
+    """The same and, for each authority, the floor under the numbers of its revocation lists."""
+
+    format: Annotated[int, Meta(ge=STATE_FORMAT, le=STATE_FORMAT)] = STATE_FORMAT
+    list_floors: ListFloors = ()
 
 
 class DebugUnlock(Shape, frozen=True):
@@ -183,6 +220,12 @@ class RaiseFloor(Command, frozen=True):
     counter: Counter
 
 
+class RaiseListFloors(Command, frozen=True):
+    """From now on, no list of these authorities below these numbers. All of them, or none."""
+
+    floors: Annotated[tuple[ListFloor, ...], Meta(min_length=1, max_length=LIST_FLOORS_MAX)]
+
+
 class RaiseTimeFloor(Command, frozen=True):
     """It is no earlier than this (seconds since 1970)."""
 
@@ -233,6 +276,7 @@ Request = (
     | MeasureNext
     | Confirm
     | RaiseFloor
+    | RaiseListFloors
     | RaiseTimeFloor
     | ArmSlot
     | AuthoriseSuccessor
@@ -272,6 +316,7 @@ class Facts(Reply, frozen=True):
     register: DigestOrNone
     is_debug: bool
     floors: Floors
+    list_floors: ListFloors
     time_floor_s: Seconds
     slot_active: Slot
     attempts: tuple[Attempts, Attempts]

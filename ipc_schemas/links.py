@@ -37,6 +37,8 @@ LIBRARY_LEFT_OUT = (
 )  # fmt: skip
 #: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
 MONITOR, NURSERY = "monitor", "nursery"
+#: The exit status by which a stage asks the power supply to start the device again, from ROM.
+EXIT_RESET = 75
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

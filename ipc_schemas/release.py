@@ -20,6 +20,8 @@ LAYER_LABEL = b"bulkhead layer 1\0"
 IMAGE_BYTES_MAX = 16 << 20
 MANIFEST_BYTES_MAX = 64 << 10
 COUNTER_MAX = 0xFFFF_FFFE
+#: RFC 5280 (5.2.3) allows 20 octets for the number of a revocation list; the secure element counts with fewer.
+LIST_NUMBER_MAX = (1 << 63) - 1
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
@@ -29,6 +31,10 @@ Sentence = Annotated[str, Meta(max_length=1_000)]
 Certificate = Annotated[bytes, Meta(min_length=1, max_length=8_192)]
 SafetyClass = Literal["A", "B", "C"]
 Role = Literal["bootloader", "monitor", "design", "partition"]
+#: Whose manifest is the release itself, in a slot of the flash; so no image has that name.
+RELEASE = "release"
+#: What no partition is called: its image would lie where one of the device's own lies.
+NAMES_TAKEN = frozenset({"bootloader", "monitor", "design", RELEASE})
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

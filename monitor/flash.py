@@ -13,6 +13,7 @@ import msgspec
 
 from boot import admission, image, measured, platform, stage
 from boot.admission import Admitted, Rules
+from boot.authority import Signer, names_of
 from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import element
@@ -38,6 +39,8 @@ class Content:
     gate: images.Image
     log: measured.Log
     left_out: frozenset[str]
+    #: All who vouched for it.
+    signers: tuple[Signer, ...]
 
 
 class Flash:
@@ -47,15 +50,23 @@ class Flash:
         """Raises ``Refused``."""
         self._handover = handover
         self._facts = facts
-        found = self._own_release()
+        shelf, rules = stage.slot_of(handover), stage.rules_for(handover, facts)
+        found, signers = admission.admit_release(shelf, rules)
+        admission.require_logged(found, handover.log)
         self._booted = {part.image: part.manifest_sha256 for part in found.parts if part.image in _BOOTED}
+        self._signers = list(signers)
+        #: The security counters of the stages that run.
+        self._counters: dict[str, int] = {}
+        for role in measured.LAYERS:
+            admitted = admission.admit(shelf, role, role, found, rules)
+            admitted.file.close()
+            self._signers += admitted.signers
+            self._counters[role] = admitted.manifest.security_counter
 
-    def _own_release(self) -> Release:
-        """The one of this boot, as ROM has measured it. Raises ``Refused``."""
-        shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
-        found, _ = admission.admit_release(shelf, rules)
-        admission.require_logged(found, self._handover.log)
-        return found
+    @property
+    def slot(self) -> str:
+        """From which this device was booted."""
+        return self._handover.slot
 
     @property
     def root_sha256(self) -> bytes:
@@ -84,7 +95,7 @@ class Flash:
                 f"the release {found.version} names another bootloader or monitor than those that run",
                 "start the device with the images of one release",
                 image="release",
-                signer=", ".join(signers),
+                signer=names_of(signers),
             )
         reader = _Reader(shelf, found, rules, measured.replay(self._handover.log), handover.packages)
         design_files = reader.files(DESIGN, "design")
@@ -95,27 +106,33 @@ class Flash:
         }
         _require_agreement(design, reader.manifests, listed.keys())
         gate = images.gate_image(design, design_files)
-        return Content(found, design, partitions, reader.manifests, gate, reader.log, frozenset(left_out))
+        vouched = (*signers, *reader.signers)
+        _require_room(list_numbers((*self._signers, *vouched)), self._facts)
+        return Content(
+            found, design, partitions, reader.manifests, gate, reader.log, frozenset(left_out), vouched
+        )
 
     def confirm(self, chip: Element, content: Content) -> None:
-        """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``."""
+        """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``.
+
+        Neither an older image nor an older revocation list, nor anything whose time is over. Floors of lists are those
+        of the lists that were validated in this boot. Time rises to what an authority has signed, and never to what the
+        host's clock says: a clock that runs ahead must not put an end to a device's certificates for good.
+        """
         chip.confirm()
         floors = {floor.image: floor.counter for floor in self._facts.floors}
         counters = {name: manifest.security_counter for name, manifest in content.manifests.items()}
-        for name, counter in sorted((self._counters_of_stages() | counters).items()):
+        for name, counter in sorted((self._counters | counters).items()):
             if counter > floors.get(name, 0):
                 chip.raise_floor(name, counter)
-
-    def _counters_of_stages(self) -> dict[str, int]:
-        """The security counters of the stages that run, by their manifests. Raises ``Refused``."""
-        shelf, rules = stage.slot_of(self._handover), stage.rules_for(self._handover, self._facts)
-        found = self._own_release()
-        counters: dict[str, int] = {}
-        for role in measured.LAYERS:
-            admitted = admission.admit(shelf, role, role, found, rules)
-            admitted.file.close()
-            counters[role] = admitted.manifest.security_counter
-        return counters
+        signers = (*self._signers, *content.signers)
+        known = {floor.authority_key_sha256: floor.number for floor in self._facts.list_floors}
+        newer = {key: n for key, n in sorted(list_numbers(signers).items()) if n > known.get(key, 0)}
+        if newer:
+            chip.raise_list_floors(tuple(element.ListFloor(key, number) for key, number in newer.items()))
+        times_s = [int(one.no_earlier.timestamp()) for one in signers if one.no_earlier is not None]
+        if max(times_s, default=0) > self._facts.time_floor_s:
+            chip.raise_time_floor(max(times_s))
 
 
 class _Reader:
@@ -129,6 +146,7 @@ class _Reader:
         #: What the bootloader has measured in this boot is not measured again.
         self._platform = {line.name: line.digest for line in log.lines if line.kind == "platform"}
         self.manifests: dict[str, Manifest] = {}
+        self.signers: list[Signer] = []
 
     def files(self, name: str, role: Role) -> dict[str, bytes]:
         """The files of this image. Raises ``Refused``."""
@@ -157,10 +175,30 @@ class _Reader:
                 self.log = self.log.appended(STAGE, "platform", part, "", self._platform[part], "")
 
     def _note(self, admitted: Admitted) -> None:
-        manifest, signers = admitted.manifest, ", ".join(admitted.signers)
-        self.manifests[manifest.image] = manifest
-        sha256 = admitted.file.sha256
-        self.log = self.log.appended(STAGE, "image", manifest.image, manifest.version, sha256, signers)
+        self.manifests[admitted.manifest.image] = admitted.manifest
+        self.signers += admitted.signers
+        self.log = admission.logged(self.log, STAGE, admitted)
+
+
+def list_numbers(signers: Iterable[Signer]) -> dict[bytes, int]:
+    """For each authority (by its key's SHA-256) the highest number of its lists that was validated."""
+    numbers: dict[bytes, int] = {}
+    for seen in (seen for signer in signers for seen in signer.lists):
+        numbers[seen.authority_key_sha256] = max(seen.number, numbers.get(seen.authority_key_sha256, 0))
+    return numbers
+
+
+def _require_room(numbers: Mapping[bytes, int], facts: element.Facts) -> None:
+    """Raises ``Refused`` when there would be an authority without a floor, whose old lists could be put back."""
+    known = {floor.authority_key_sha256 for floor in facts.list_floors}
+    if len(known | numbers.keys()) > element.LIST_FLOORS_MAX:
+        raise Refused(
+            "revocation",
+            f"{len(known | numbers.keys())} authorities have vouched for what this device ran, and its secure element "
+            f"keeps floors for the lists of {element.LIST_FLOORS_MAX}",
+            "have the release signed below authorities that this device knows",
+            image="release",
+        )
 
 
 def _require_agreement(design: Design, manifests: Mapping[str, Manifest], listed: Iterable[str]) -> None:

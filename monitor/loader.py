@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 import ipc_schemas
+from ipc_schemas.release import NAMES_TAKEN
 from monitor.channels import FRAMES_MAX, labels_in, read_channels
 from monitor.design import (
     WORLD,
@@ -78,7 +79,8 @@ _WORLD_ENTRY = re.compile(
 )
 _PATH = re.compile(r"\A[^\x00-\x1f\x7f]{1,255}\Z")
 _RULE = re.compile(r"\A[a-z][a-z-]{0,62}\Z")
-_RESERVED = frozenset({WORLD, "monitor"})
+_RESERVED = NAMES_TAKEN | {WORLD}
+_ONE_OF_THEM = ", ".join(sorted(NAMES_TAKEN)) + f" or {WORLD}"
 
 
 def load_design(folder: Path, known_walls: frozenset[str]) -> Design:
@@ -267,7 +269,7 @@ def _read_partitions(
         if NAME.match(name) is None or name in _RESERVED:
             section.refuse(
                 name,
-                "a partition's name has a to z, 0 to 9 and _, at most 31, and is not world or monitor; "
+                f"a partition's name has a to z, 0 to 9 and _, at most 31, and is not {_ONE_OF_THEM}; "
                 "write for example [partition.therapy]",
             )
         table = section.table(name, f"[partition.{name}]", KEYS["[partition.<name>]"])

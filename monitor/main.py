@@ -30,9 +30,12 @@ def main() -> None:
     launcher = Launcher(start=_template_start())
     try:
         from boot import stage
-        from monitor import power_on
+        from monitor import flash, power_on
+        from sandbox import passport
 
-        sys.exit(power_on.one_device(stage.handed_over(), launcher))
+        # While the template loads its libraries. Its trials are forked, and need a process that is not closed yet.
+        host = passport.probe()
+        sys.exit(power_on.one_device(stage.handed_over(flash.STAGE), launcher, host))
     finally:
         launcher.close()
 

@@ -103,7 +103,8 @@ class Nursery:
 
 def main() -> None:
     """Serve until the socket is closed or the parent dies. A refusal is told, and ends it with status 2."""
-    handover = stage.handed_over()
+    # Its monitors are forked from it, and their partitions from them; the bootloader gives it no secret.
+    handover = stage.handed_over("nursery", holds_secret=False)
     linux.die_with_parent()
     linux.set_name("bh-nursery")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -113,7 +114,7 @@ def main() -> None:
         flash = Flash(handover, chip.facts())
         chip.confirm()
     except Refused as refused:
-        monitor.tell_refusal(monitor.Speaker(control), refused)
+        monitor.tell_refusal(monitor.Speaker(control), handover.slot, refused)
         sys.exit(2)
     os.close(handover.element)
     chip.close()

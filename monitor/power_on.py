@@ -1,7 +1,8 @@
 """One device from power-on to power-off: waits for one ``PowerOn`` from whoever switched it on, runs, and ends.
 
-Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 the device was refused, 143 (128 + SIGTERM) it
-was asked to end before it was switched on.
+Exit status: 0 the run ended as asked, 1 it was stopped by a fault, 2 what was ordered was refused, 75 what lies in
+flash was refused, and the device is to be started again, 143 (128 + SIGTERM) it was asked to end before it was switched
+on.
 """
 
 from __future__ import annotations
@@ -65,24 +66,23 @@ class Speaker:
             self.lost += 1
 
 
-def one_device(handover: Handover, launcher: Launcher) -> int:
+def one_device(handover: Handover, launcher: Launcher, host: passport.Passport) -> int:
     """Run one device from power-on to power-off. Returns the exit status; the launcher stays the caller's."""
     prepare()
     control = socket.socket(fileno=handover.control)
     try:
         chip = stage.element_of(handover)
         flash = Flash(handover, chip.facts())
-        host = passport.probe()  # while the template loads its libraries
         return stand_by(control, launcher, host, flash, chip)
     except Refused as refused:
-        tell_refusal(Speaker(control), refused)
-        return 2
+        tell_refusal(Speaker(control), handover.slot, refused)
+        return links.EXIT_RESET
 
 
-def tell_refusal(speaker: Speaker, refused: Refused) -> None:
+def tell_refusal(speaker: Speaker, slot: str, refused: Refused) -> None:
     """As the stages before tell theirs."""
     facts = msgspec.to_builtins(stage.refusal_of(STAGE, refused))
-    speaker.tell(0, "boot_refused", "", str(refused), facts)
+    speaker.tell(0, "boot_refused", "", f"slot {slot}: {refused}", facts)
 
 
 def prepare() -> None:
@@ -110,8 +110,10 @@ def stand_by(
             order = codec.Codec(links.PowerOn).decode_loosely(content.read(_ORDER_BYTES_MAX))
         return _power_on(order, host, launcher, speaker, control, flash, chip)
     except Refused as refused:
-        tell_refusal(speaker, refused)
-        return 2
+        tell_refusal(speaker, flash.slot, refused)
+        return (
+            links.EXIT_RESET if chip is not None else 2
+        )  # a nursery's: nobody's power supply starts it again
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2

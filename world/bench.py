@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import zmq
 
 from boot.refusal import Refused
-from ipc_schemas import codec, links, wire
+from ipc_schemas import codec, element, links, wire
 from ipc_schemas.window import Ports, Window
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas
@@ -37,6 +37,8 @@ _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
 _POLL_MS = 100
 #: From the order until the monitor has the world's gate: it loads the design, tries the walls, packs the images.
 BOOT_S_MAX = 60.0
+#: A device that asks for another start spends an attempt of a slot with each; with none left, ROM ends in safe state.
+STARTS_MAX = 2 * element.ATTEMPTS_MAX + 1
 #: From the last frame until the monitor is gone.
 END_S_MAX = 10.0
 #: How long the monitor may say nothing beyond what a frame may take, counted in polls, so that a bench that was itself
@@ -65,10 +67,15 @@ class BenchError(Exception):
 
 
 class BootRefused(BenchError):
-    """A stage does not go on. ``notes`` are its refusals; the facts of each are those of a ``release.Refusal``."""
+    """No stage goes on, however often the device is started. ``notes`` are the refusals, none of them twice.
 
-    def __init__(self, notes: Sequence[links.Note]) -> None:
-        super().__init__(f"{notes[0].facts['stage']} refuses {notes[0].facts['image']}: {notes[0].text}")
+    The facts of each are those of a ``release.Refusal``.
+    """
+
+    def __init__(self, notes: Sequence[links.Note], starts: int) -> None:
+        said = [f"{note.facts['stage']} refuses {note.facts['image']}: {note.text}" for note in notes]
+        often = f" (after {starts} starts)" if starts > 1 else ""
+        super().__init__("; ".join(said) + often)
         self.notes = tuple(notes)
 
 
@@ -94,13 +101,18 @@ class Plan:
 
 @dataclass(slots=True)
 class Record:
-    """What a run left behind. ``exit_status`` is the monitor's; negative numbers are signals."""
+    """What a run left behind. ``exit_status`` is the monitor's; negative numbers are signals.
+
+    ``starts`` are those of the device: more than one if a stage has refused and asked for another. What was refused in
+    the same words at each of them is among the ``notes`` once.
+    """
 
     plan: Plan
     folder: Path
     world: Any
     notes: list[links.Note] = field(default_factory=list)
     frames_done: int = 0
+    starts: int = 1
     exit_status: int = 0
     wall_s: float = 0.0
 
@@ -138,6 +150,7 @@ class Bench:
         there; otherwise the flash holds no more than a device needs to stand by. Raises as ``run`` does.
         """
         self._in_flash = plan if nursery is None else None
+        self._without = plan.without if plan is not None else frozenset[str]()
         #: The device, if it is not the nursery's.
         self.device: devices.Ready | None = None
         #: When the device's power came, by ``time.monotonic``; with a nursery it has long been on.
@@ -165,9 +178,16 @@ class Bench:
             )
             self.device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
-        return self.device.switch_on(
-            links.MONITOR, control, plan.without if plan is not None else frozenset()
-        )
+        return self.device.switch_on(links.MONITOR, control, self._without)
+
+    def _start_again(self) -> None:
+        """What the power supply does when a stage has asked for it, and ended: power off, and on again."""
+        assert self.device is not None
+        self.control.close()
+        self.control, theirs = power.control_pair()
+        with theirs:
+            self.device.reset()
+            self.monitor = self.device.switch_on(links.MONITOR, theirs, self._without)
 
     def __enter__(self) -> Bench:
         return self
@@ -254,12 +274,11 @@ class Bench:
             restored=tuple(sorted(plan.restored)),
             priority=plan.priority,
         )
-        self._send(order)
         budgets_ms = sum(window.budget_ms for window in design.windows)
         frame_s_max = (budgets_ms if plan.clock == "virtual" else design.frame_ms) / 1_000
         session = _Session(self, record, schemas, world, frame_s_max, on_note, on_frame)
         try:
-            session.live()
+            self._live(session, record, order)
         except BootRefused:
             if plan.tamper is None:
                 raise
@@ -270,6 +289,25 @@ class Bench:
         session.drain_notes()
         record.wall_s = time.monotonic() - started_s
         return record
+
+    def _live(self, session: _Session, record: Record, order: links.PowerOn) -> None:
+        """Give the order, and live; where a stage asks for another start, once more. Raises as ``run`` does."""
+        while True:
+            self._send(order)
+            try:
+                session.live()
+                return
+            except BootRefused:
+                if not self._shall_start_again(record, order):
+                    raise
+            self._start_again()
+            record.starts += 1
+            session.begin()
+
+    def _shall_start_again(self, record: Record, order: links.PowerOn) -> bool:
+        """Whether a stage has asked for it, and it is this device's own flash from which the next start would be."""
+        is_asked = self.monitor.returncode == links.EXIT_RESET
+        return is_asked and self.device is not None and not order.flash and record.starts < STARTS_MAX
 
 
 @contextmanager
@@ -309,10 +347,15 @@ class _Session:
         self._on_frame = on_frame
         self._context = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Listen to a device that has just been switched on, or on again."""
         self._is_over = False
+        self._was_refused = False
         self._boot_until_s = time.monotonic() + BOOT_S_MAX
         self._silent_polls = 0
-        bench.control.setblocking(False)
+        self._bench.control.setblocking(False)
 
     def close(self) -> None:
         """Close the world's end of its channel."""
@@ -334,6 +377,10 @@ class _Session:
                 return
             note = _NOTES.decode_loosely(message)
             self._silent_polls = 0
+            is_refusal = note.kind in ("boot_refused", "safe_state")
+            self._was_refused |= is_refusal
+            if is_refusal and note in self._record.notes:
+                continue  # the same at each start
             self._record.notes.append(note)
             self._on_note(note)
             if note.kind == "world_gate" and self._socket is None:
@@ -379,10 +426,10 @@ class _Session:
     def _wait_for_boot(self) -> None:
         if self._is_over and self._record.of_kind("end"):
             return  # it could not be brought up, and its last note says why
-        refused = self._record.of_kind("boot_refused") or self._record.of_kind("safe_state")
-        if self._is_over and refused:
+        if self._is_over and self._was_refused:
             self._bench.wait_for_end()
-            raise BootRefused(refused)
+            told = self._record.of_kind("boot_refused") or self._record.of_kind("safe_state")
+            raise BootRefused(told, self._record.starts)
         if self._is_over:
             status = self._bench.wait_for_end()
             raise BenchError(

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from boot import platform
 from ipc_schemas import element
@@ -180,20 +181,37 @@ def _use(made: Device, parts: Mapping[str, Made]) -> None:
         chip.confirm()
         for name, part in sorted(parts.items()):
             chip.raise_floor(name, part.security_counter)
+        chip.raise_list_floors(factory().confirmed_lists())
+        chip.raise_time_floor(int(factory().lists_issued.timestamp()))
 
 
-@dataclass(frozen=True, slots=True)
 class Ready:
-    """A device whose element has power and which nobody has switched on yet."""
+    """A device whose element has power and which nobody has switched on yet. Use as a context manager.
 
-    device: Device
-    link: socket.socket
+    ``link`` is the element's; it is another one after each reset.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._power = ExitStack()
+        self.link = self._power.enter_context(power.element(device.element))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._power.close()
+
+    def reset(self) -> None:
+        """Take the power off the element and give it back. Whoever was switched on before has ended."""
+        self._power.close()
+        self.link = self._power.enter_context(power.element(self._device.element))
 
     def switch_on(
         self, command: str, control: socket.socket, without: frozenset[str] = frozenset()
     ) -> subprocess.Popen[bytes]:
         """ROM's process, in which the monitor will be; ``command`` is what it is to be."""
-        return power.switch_on(self.device.rom, self.device.flash, self.link, control, command, without)
+        return power.switch_on(self._device.rom, self._device.flash, self.link, control, command, without)
 
 
 @contextmanager
@@ -214,5 +232,5 @@ def ready(
         if tamper is not None:
             _use(made, parts_of(design, {}))
             tamper(made.flash)
-        with power.element(made.element) as link:
-            yield Ready(made, link)
+        with Ready(made) as found:
+            yield found

@@ -21,7 +21,7 @@ import msgspec
 from boot import measured, stage
 
 def main():
-    handover = stage.handed_over()
+    handover = stage.handed_over("probe")
     chip = stage.element_of(handover)
     facts = {
         "slot": handover.slot,

@@ -37,6 +37,10 @@ CHANGES_AFTER_IDEVID: list[element.Command] = [
     element.Confirm(),
     element.RaiseFloor("therapy", 3),
     element.RaiseFloor("therapy", 4),
+    element.RaiseListFloors((element.ListFloor(elements.ROOT_KEY_SHA256, 3),)),
+    element.RaiseListFloors(
+        (element.ListFloor(elements.ROOT_KEY_SHA256, 4), element.ListFloor(elements.MONITOR, 2))
+    ),
     element.RaiseTimeFloor(1_000),
     element.ArmSlot("a"),
     element.AuthoriseSuccessor(elements.MONITOR),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from boot.authority import Trust, key_sha256_of, require_fresh_lists, require_scope, signer_of
 from boot.refusal import Refused
 from boot.scope import NOTHING, SCOPE, Scope, decode_scope, encode_scope
-from ipc_schemas.release import Manifest, Part, Release, Role, SafetyClass
+from ipc_schemas.release import LIST_NUMBER_MAX, Manifest, Part, Release, Role, SafetyClass
 from tests.support import hierarchy as h
 from tests.support.hierarchy import DAY, NOW, Case, rule_against, verdict
 from world.factory import certificates
@@ -416,6 +416,17 @@ def test_an_old_list_put_back_is_below_its_floor() -> None:
     }
 
 
+def test_a_list_number_beyond_what_the_element_counts_is_refused() -> None:
+    """A floor could not be raised to it. RFC 5280 (5.2.3) would allow 20 octets."""
+    case = h.release_case()
+    for number, rule in ((LIST_NUMBER_MAX, ""), (LIST_NUMBER_MAX + 1, "form"), (1 << 159, "form")):
+        shown = case.with_lists(h.list_of(h.the_platform(), number=number), h.list_of(h.the_root()))
+        if rule:
+            assert rule_against(shown.chain, shown.trust) == rule
+        else:
+            assert max(seen.number for seen in verdict(shown).lists) == number
+
+
 def test_of_two_lists_of_one_authority_the_higher_number_counts_wherever_it_lies() -> None:
     case = h.release_case()
     lists = [
@@ -456,6 +467,13 @@ def test_without_the_revocation_rule_no_list_is_read() -> None:
 def test_without_the_chain_rule_a_serial_number_on_the_list_of_another_authority_is_fine() -> None:
     case = h.release_case()
     verdict(case.with_lists(h.list_of(h.the_root(), case.leaf)), without=frozenset({"chain"}))
+
+
+def test_without_the_chain_rule_an_old_list_put_back_is_still_below_its_floor() -> None:
+    case = replace(h.release_case(), floors={key_sha256_of(h.the_platform().certificate): 2})
+    assert rule_against(case.chain, case.trust, without=frozenset({"chain"})) == "revocation"
+    newer = case.with_lists(h.list_of(h.the_platform(), number=2))
+    assert verdict(newer, without=frozenset({"chain"})).lists == ()
 
 
 def test_without_the_chain_rule_a_revoked_serial_number_is_still_refused() -> None:

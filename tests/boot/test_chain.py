@@ -11,8 +11,10 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -22,12 +24,15 @@ from boot.admission import Rules
 from boot.authority import Trust, key_sha256_of
 from boot.refusal import Refused
 from boot.scope import Scope
-from ipc_schemas import codec, links, release
+from ipc_schemas import codec, element, links, release
 from ipc_schemas.release import Envelope
-from tests.boot import chains
+from tests.boot import chains, elements
 from tests.boot.chains import Device
 from world.factory import development
+from world.factory.certificates import Authority, Validity
 from world.factory.development import Factory, Made
+
+HOUR = timedelta(hours=1)
 
 
 class Bench(NamedTuple):
@@ -257,6 +262,93 @@ def test_an_image_below_the_floor_is_refused_in_either_slot(device: Device, benc
     assert device.start(frozenset({"floor"})).reached
 
 
+# --- lists and time, which the element has floors under ---
+
+
+def _confirmed_with(
+    device: Device, lists: Mapping[Authority, int] = MappingProxyType({}), time_s: int = 0
+) -> None:
+    """A boot that was confirmed, with lists of these numbers, and with a time that somebody has signed."""
+    with elements.booted_to("confirmed", device.element_folder) as chip:
+        floors = [element.ListFloor(key_sha256_of(one.certificate), number) for one, number in lists.items()]
+        if floors:
+            chip.raise_list_floors(tuple(floors))
+        if time_s:
+            chip.raise_time_floor(time_s)
+
+
+@pytest.mark.parametrize("whose", ["root", "platform"])
+def test_an_older_list_that_is_put_back_is_refused_by_rom(device: Device, bench: Bench, whose: str) -> None:
+    """Seen: it revived a revoked signer, because the element had no floor of lists."""
+    newest = development.LIST_NUMBER
+    bench.factory.write_trust(device.flash, newest - 1)
+    assert device.start().reached
+    authority = bench.factory.root if whose == "root" else bench.factory.platform
+    _confirmed_with(device, {authority: newest})
+    outcome = device.start()
+    assert (outcome.refused, outcome.status) == (["revocation", "form"], 3)
+    (first, _) = outcome.of_kind("boot_refused")
+    assert (first.facts["stage"], first.facts["image"]) == ("rom", "release")
+    assert f"has number {newest - 1}, below {newest}" in first.text
+    assert device.start(frozenset({"revocation"})).reached
+    bench.factory.write_trust(device.flash, newest)
+    assert device.start().reached
+
+
+def test_a_signer_who_was_taken_back_counts_by_the_list_from_before_and_by_no_later_one(
+    device: Device, bench: Bench
+) -> None:
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    bench.factory.write_release(device.flash, "a", parts, signers={"monitor": bench.factory.former})
+    assert device.start().refused == ["revocation"]
+    bench.factory.write_trust(device.flash, development.LIST_NUMBER - 1)
+    assert device.start().refused == ["scope"]  # the list is asked before the scope, which is partitions only
+
+
+def test_an_older_list_that_comes_back_behind_roms_back_is_refused_by_the_bootloader(
+    device: Device, bench: Bench
+) -> None:
+    _confirmed_with(device, {bench.factory.platform: development.LIST_NUMBER})
+    old = device.flash / "old"
+    bench.factory.write_trust(old, development.LIST_NUMBER - 1)
+
+    def put_back() -> None:
+        shutil.copy(old / "trust/platform.crl", device.flash / "trust/platform.crl")
+
+    outcome = _changed_on_the_way(device, put_back, frozenset())
+    assert not outcome.reached
+    (said,) = outcome.of_kind("boot_refused")
+    assert (said.facts["stage"], said.facts["rule"]) == ("bootloader", "revocation")
+    assert outcome.status == links.EXIT_RESET
+    bench.factory.write_trust(device.flash)
+    assert _changed_on_the_way(device, put_back, frozenset({"revocation"})).reached
+
+
+def test_with_the_clock_set_back_an_expired_certificate_stays_expired(device: Device, bench: Bench) -> None:
+    """The certificate ends in an hour by the host's clock; the device knows that it is later than that."""
+    now = bench.factory.now
+    short = bench.factory.signer("Short-lived", development.EVERYTHING, validity=Validity(now, now + HOUR))
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    bench.factory.write_release(device.flash, "a", parts, signers={"bootloader": short})
+    assert device.start().reached
+    _confirmed_with(device, time_s=int((now + 2 * HOUR).timestamp()))
+    outcome = device.start()
+    assert outcome.refused == ["chain", "form"]
+    assert "expired" in outcome.of_kind("boot_refused")[0].text
+    assert device.start(frozenset({"chain"})).reached
+    bench.factory.write_release(device.flash, "a", parts)
+    assert device.start().reached
+
+
+def test_one_list_too_many_is_refused_and_not_passed_over(device: Device) -> None:
+    """Seen: those whose names came last were not looked at, whatever they revoked."""
+    for n in range(17):
+        shutil.copy(device.flash / "trust/root.crl", device.flash / f"trust/a_{n:02}.crl")
+    outcome = device.start()
+    assert outcome.refused[0] == "form"
+    assert "revocation lists; at most 16 may be" in outcome.of_kind("boot_refused")[0].text
+
+
 def test_with_one_slot_broken_the_other_one_starts_and_with_both_none_does(
     device: Device, bench: Bench
 ) -> None:
@@ -287,14 +379,17 @@ def test_a_slot_that_was_never_confirmed_runs_out_of_attempts(device: Device, be
 # --- bits ---
 
 
-def _admitted(flash: Path, bench: Bench) -> None:
-    """Everything of a slot, judged by the rules of a device. Raises ``Refused``."""
-    trust = Trust(
+def _trust(flash: Path, bench: Bench) -> Trust:
+    return Trust(
         key_sha256_of(bench.factory.root.certificate),
         (flash / "trust/root.der").read_bytes(),
         tuple(path.read_bytes() for path in sorted((flash / "trust").glob("*.crl"))),
     )
-    rules = Rules(trust, development.HARDWARE_ID, bench.factory.now)
+
+
+def _admitted(flash: Path, bench: Bench) -> None:
+    """Everything of a slot, judged by the rules of a device. Raises ``Refused``."""
+    rules = Rules(_trust(flash, bench), development.HARDWARE_ID, bench.factory.now)
     shelf = flash / "slot_a"
     found, _ = admission.admit_release(shelf, rules)
     admission.admit(shelf, "bootloader", "bootloader", found, rules).file.close()

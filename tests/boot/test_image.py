@@ -61,7 +61,22 @@ def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
         image.unpack(codec.encode(image.Packed({name: b""})))
 
 
-@given(st.dictionaries(st.from_regex(r"\A[a-z]{1,8}(/[a-z_]{1,8}\.py)?\Z"), st.binary(max_size=40)))
+@pytest.mark.parametrize(
+    ("file", "beneath"), [("a", "a/b"), ("a/b.py", "a/b.py/c"), ("app", "app/x/y/z"), ("a", "a/b/c")]
+)
+def test_a_file_and_a_folder_of_one_name_are_refused(file: str, beneath: str) -> None:
+    """Seen: admitted, and the partition could not be unpacked in its cell."""
+    files = {file: b"", beneath: b"", "z": b""}
+    with pytest.raises(
+        Refused, match=f"holds a file called '{file}' and, as if it were a folder, '{beneath}'"
+    ):
+        image.pack(files)
+    with pytest.raises(Refused, match="rename one of the two"):
+        image.unpack(codec.encode(image.Packed(files)))
+    assert image.pack({f"{file}x": b"", beneath: b""})
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-z]{1,8}(\.d/[a-z_]{1,8}\.py)?\Z"), st.binary(max_size=40)))
 def test_what_is_packed_comes_out_again_and_in_one_way_only(files: dict[str, bytes]) -> None:
     content = image.pack(files)
     assert image.unpack(content) == files

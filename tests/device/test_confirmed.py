@@ -11,6 +11,7 @@ from ipc_schemas import element
 from tests.support.devices import OUR_MONITORS, Toy
 from world import devices
 from world.bench import Bench, Plan, run_folder
+from world.factory import development
 
 pytestmark = pytest.mark.walls
 
@@ -33,3 +34,12 @@ def test_the_floors_of_all_images_are_raised_once_the_device_is_up(tmp_path: Pat
         ("bootloader", "monitor", "design", "steady", "rogue"), devices.SECURITY_COUNTER
     )
     assert facts.attempts[0] == element.ATTEMPTS_MAX
+
+
+def test_the_floors_of_lists_and_time_are_those_that_authorities_signed_and_not_the_hosts_clock(
+    tmp_path: Path,
+) -> None:
+    facts = facts_after(Toy(), tmp_path / "toy")
+    assert set(facts.list_floors) == set(devices.factory().confirmed_lists())
+    assert {floor.number for floor in facts.list_floors} == {development.LIST_NUMBER}
+    assert facts.time_floor_s == int(devices.factory().lists_issued.timestamp())

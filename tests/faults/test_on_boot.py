@@ -37,6 +37,7 @@ ROWS: list[tuple[str, dict[str, Value], set[str], str]] = [
     ("B13", {}, {"chain"}, "monitor refused therapy (chain)"),
     ("B14", {}, {"chain"}, "monitor refused therapy (chain)"),
     ("B15", {}, {"signature"}, "monitor refused therapy (signature)"),
+    ("B20", {}, {"revocation"}, "rom refused release (revocation)"),
 ]
 
 

@@ -228,7 +228,14 @@ def test_a_missing_key_is_named_with_an_example(folder: Path) -> None:
         ('name = "insulin_pump"', 'name = "\\u202e\\u001b[31m"', 'name = "??[31m": must be'),
         ('name = "insulin_pump"', f'name = "{"p" * 500}"', f'name = "{"p" * 57}...": must be'),
         ("frame_ms = 300_000", "frame_ms = 0", "from 1 to 86400000"),
-        ("[partition.therapy]", "[partition.world]", "is not world or monitor"),
+        *(
+            (
+                "[partition.therapy]",
+                f"[partition.{taken}]",
+                "is not bootloader, design, monitor, release or world",
+            )
+            for taken in ("world", "bootloader", "design", "monitor", "release")
+        ),
         ("[partition.therapy]", "[partition.Therapy]", "[partition.<name>] Therapy"),
         ('image = "../../partitions/therapy"', 'image = "nowhere"', "there is no folder"),
         ('image = "../../partitions/therapy"', 'image = "a\\u0000b"', 'image = "a?b": must be the path'),

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox import cgroups
 from tests.sandbox.confined import IS_ROOT, Yard, yard
+from tests.support.devices import descendants
 from tests.support.walls import require_wall
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -187,6 +188,26 @@ def test_a_watchman_lets_a_partition_live_as_long_as_the_monitor_does() -> None:
     assert not _is_gone(child)
     keeper.kill()
     keeper.wait()
+    assert _await(lambda: _is_gone(child))
+
+
+def test_a_watchman_holds_nothing_but_the_two_processes_that_it_watches() -> None:
+    """Whatever else it held of the template's would stay open with it: a socket that tells of a death, a log."""
+    keeper, child = _untied("without")
+
+    def held_by(pid: int) -> list[str]:
+        numbers = [number for number in os.listdir(f"/proc/{pid}/fd") if int(number) > 2]
+        return [os.readlink(f"/proc/{pid}/fd/{number}") for number in numbers]
+
+    def held() -> list[list[str]]:
+        found = descendants(keeper.pid).items()
+        return [held_by(pid) for pid, name in found if name == "bh-watchman"]
+
+    try:
+        assert _await(lambda: held() == [["anon_inode:[pidfd]"] * 2]), held()
+    finally:
+        keeper.kill()
+        keeper.wait()
     assert _await(lambda: _is_gone(child))
 
 

@@ -6,16 +6,22 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import zmq
 
+from monitor.loader import load_design, load_schemas
+from sandbox import walls
 from tests.console import commands
 from tests.support.walls import require_wall
 from world import bench
 from world.bench import Bench, BenchError, Plan, run_folder
 
+#: After this long a bench that has missed what it was to notice is freed, and the test has failed.
+RESCUE_S = 60.0
 THERMOSTAT = commands.ROOT / "examples" / "thermostat"
 
 
@@ -63,6 +69,50 @@ def test_a_monitor_that_is_stopped_ends_the_run_in_a_sentence(monkeypatch: pytes
 
         with pytest.raises(BenchError, match=r"said nothing for \d+ s after frame [23] of 50 and was killed"):
             standby.run(Plan(THERMOSTAT, 50), folder, on_frame=stop)
+    assert standby.monitor.returncode == -signal.SIGKILL
+
+
+def test_a_monitor_that_is_stopped_after_the_last_frame_ends_the_run_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "SILENCE_S_MAX", 1.0)
+    with run_folder() as folder, Bench() as standby:
+        # A bench that did not notice would wait for ever.
+        rescue = threading.Timer(RESCUE_S, os.kill, (standby.monitor.pid, signal.SIGKILL))
+        rescue.daemon = True
+        rescue.start()
+
+        def stop(frame: int, _world: object) -> None:
+            if frame == 2:
+                os.kill(standby.monitor.pid, signal.SIGSTOP)
+
+        with pytest.raises(BenchError, match=r"said nothing for \d+ s after frame 3 of 3 and was killed"):
+            standby.run(Plan(THERMOSTAT, 3), folder, on_frame=stop)
+        rescue.cancel()
+
+
+def test_a_gate_that_takes_nothing_and_a_monitor_that_says_nothing_end_the_run_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The world has something to say, and its channel leads nowhere any more."""
+    monkeypatch.setattr(bench, "SILENCE_S_MAX", 0.5)
+    design = load_design(THERMOSTAT, walls.ALL)
+    with Bench() as standby:
+        record = bench.Record(Plan(THERMOSTAT, 3), tmp_path, None, frames_done=1)
+        session = bench._Session(
+            standby, record, load_schemas(design), None, 0.0, lambda _: None, lambda *_: None
+        )
+        while not any(note.kind == "stage" and note.text == "monitor" for note in record.notes):
+            session.drain_notes()
+        rescue = threading.Timer(RESCUE_S, os.kill, (standby.monitor.pid, signal.SIGKILL))
+        rescue.daemon = True
+        rescue.start()
+        session._socket = session._context.socket(zmq.PAIR)  # nobody is at its other end
+        session._socket.sndtimeo = 50
+        with pytest.raises(BenchError, match=r"said nothing for \d+ s after frame 1 of 3 and was killed"):
+            session._send(b"a message")
+        rescue.cancel()
+        session.close()
     assert standby.monitor.returncode == -signal.SIGKILL
 
 

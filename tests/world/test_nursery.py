@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -57,6 +58,29 @@ def _holds(pid: int, needle: bytes) -> bool:
                 if needle in memory.read(int(end, 16) - int(start, 16)):
                     return True
     return False
+
+
+def _sockets(pids: list[int]) -> set[str]:
+    """The ends of sockets that these processes hold."""
+    found = set()
+    for pid in pids:
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    return {name for name in found if name.startswith("socket:")}
+
+
+def test_a_nursery_lets_go_of_its_secure_element_and_no_monitor_of_it_has_one() -> None:
+    """The power supply's end of the element's socket is the end that a device is given: only a device shares it."""
+    with Nursery() as nursery, Bench(nursery) as bench:
+        assert wait_until(lambda: len(descendants(nursery.pid)) >= 2, 3.0)
+        family = [nursery.pid, *(pid for pid, _ in descendants(nursery.pid))]
+        assert bench.monitor.pid in family
+        assert not _sockets([os.getpid()]) & _sockets(family)
+    with Bench() as device:
+        assert device.device is not None
+        held = os.readlink(f"/proc/self/fd/{device.device.link.fileno()}")
+        assert wait_until(lambda: held in _sockets([device.monitor.pid]), 3.0)
 
 
 def test_with_the_nursery_killed_its_monitors_and_their_partitions_end() -> None:

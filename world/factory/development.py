@@ -23,6 +23,7 @@ from boot.element import Element
 from boot.element_process import make_blank
 from boot.scope import Scope
 from ipc_schemas import codec, release
+from ipc_schemas.element import ListFloor
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
 from world import power
 from world.factory import certificates, images
@@ -31,10 +32,13 @@ from world.factory.certificates import Authority, Validity
 MAKER, FACTORY = "Development", "Desk"
 HARDWARE_ID = "emulated pump 1"
 _ALL_CLASSES: tuple[SafetyClass, ...] = ("A", "B", "C")
-_EVERYTHING = Scope(
+EVERYTHING = Scope(
     ("bootloader", "monitor", "design", "partition", "release"), (), _ALL_CLASSES, every_partition=True
 )
+_ANY_PARTITION = Scope(("partition",), (), _ALL_CLASSES, every_partition=True)
 _VALID = timedelta(days=3650)
+#: Of the revocation lists in the flash of a new device.
+LIST_NUMBER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,21 @@ class Factory:
         self.plant = certificates.factory_authority(
             self.root, MAKER, FACTORY, generate_private_key(SECP256R1()), validity
         )
-        self.maker = self.signer("Release", _EVERYTHING)
+        self.maker = self.signer("Release", EVERYTHING)
+        #: A supplier of any partition whose key was taken back with the second list, the first one a new device gets.
+        self.former = self.signer("Former supplier", _ANY_PARTITION)
         self.revoked: dict[str, dict[int, datetime]] = {"root": {}, "platform": {}}
+        #: The latest time that this factory's authorities have signed.
+        self.lists_issued = now - timedelta(hours=1)
 
-    def signer(self, name: str, scope: Scope, below: Authority | None = None) -> Signer:
+    def signer(
+        self, name: str, scope: Scope, below: Authority | None = None, validity: Validity | None = None
+    ) -> Signer:
         """Somebody new who may sign as far as ``scope`` goes, certified by the platform authority or by another."""
         issuer = below or self.platform
         key = Ed25519PrivateKey.generate()
         subject = certificates.name_of(MAKER, common=name)
-        leaf = certificates.code_signer(issuer, subject, key.public_key(), self.validity, scope)
+        leaf = certificates.code_signer(issuer, subject, key.public_key(), validity or self.validity, scope)
         return Signer(key, (_der(leaf), _der(issuer.certificate)))
 
     def expired_authority(self) -> Authority:
@@ -105,8 +115,11 @@ class Factory:
         """The images of ROM, which goes into the device's mask, and of the bootloader."""
         return images.stage("rom", "boot.rom"), images.stage("bootloader", "boot.bootloader")
 
-    def write_trust(self, flash: Path, number: int = 1, revoked: Iterable[Signer] = ()) -> None:
-        """Root and revocation lists, where the stages look for them; ``revoked`` signers are on them, too."""
+    def write_trust(self, flash: Path, number: int = LIST_NUMBER, revoked: Iterable[Signer] = ()) -> None:
+        """Root and revocation lists, where the stages look for them; ``revoked`` signers are on them, too.
+
+        With a ``number`` below ``LIST_NUMBER`` they are those from before ``former`` was taken back.
+        """
         folder = flash / "trust"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "root.der").write_bytes(_der(self.root.certificate))
@@ -114,9 +127,18 @@ class Factory:
         for name, authority in (("root", self.root), ("platform", self.platform)):
             listed = dict(self.revoked[name])
             if authority is self.platform:
-                listed |= {load_der_x509_certificate(one.chain[0]).serial_number: self.now for one in revoked}
-            found = certificates.revocation_list(authority, listed, number, self.now, fresh_until)
+                known = (self.former,) if number >= LIST_NUMBER else ()
+                taken_back = (*known, *revoked)
+                listed |= {
+                    load_der_x509_certificate(one.chain[0]).serial_number: self.now for one in taken_back
+                }
+            found = certificates.revocation_list(authority, listed, number, self.lists_issued, fresh_until)
             (folder / f"{name}.crl").write_bytes(found.public_bytes(Encoding.DER))
+
+    def confirmed_lists(self) -> tuple[ListFloor, ...]:
+        """The floors that a boot leaves which was confirmed with the lists of ``write_trust``."""
+        authorities = (self.root, self.platform)
+        return tuple(ListFloor(key_sha256_of(one.certificate), LIST_NUMBER) for one in authorities)
 
     def write_release(
         self,
