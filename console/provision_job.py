@@ -160,6 +160,18 @@ def enrol(output: Output, given: Mapping[str, Any]) -> int:
     )
 
 
+def renew(output: Output, given: Mapping[str, Any]) -> int:
+    """Another identity."""
+    serial = given["serial"]
+    with factory_options.at_work(output, given) as maker:
+        manufacture.renew(maker, serial, given["factory"], new_element=given["new_element"])
+        factory_name = maker.ledger.devices[serial].factory
+    what = "a new element, provisioned, with floors of its own" if given["new_element"] else "a new IDevID"
+    sentence = f"{serial} has {what}, named by {factory_name}; the old IDevID is revoked"
+    found = {"serial": serial, "factory": factory_name, "new_element": given["new_element"]}
+    return _tell(output, "renew", sentence, found)
+
+
 def revoke(output: Output, given: Mapping[str, Any]) -> int:
     """A new list."""
     with factory_options.at_work(output, given) as maker:

@@ -183,6 +183,22 @@ def enrol(**given: Any) -> int:
 
 
 @provision.command()
+@click.argument("serial")
+@factory_options.common
+@click.option(
+    "--factory", metavar="NAME", help="Which factory names it from now on.  [default: the same as before]"
+)
+@click.option(
+    "--new-element",
+    is_flag=True,
+    help="Wipe its element and put a new one in its place: the only way once it is provisioned.",
+)
+def renew(**given: Any) -> int:
+    """Provision a device anew, with another IDevID; the one that it had is revoked."""
+    return _do(provision_job.renew, given)
+
+
+@provision.command()
 @click.argument("name")
 @factory_options.common
 def revoke(**given: Any) -> int:

@@ -40,6 +40,7 @@ Kind = Literal["p256", "ed25519"]
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _COORDINATE_BYTES = 32
+_DRAFT = ".draft-"
 
 
 class KeyRefused(Exception):
@@ -73,9 +74,7 @@ class KeyFiles:
         path = self._path(label)
         key = generate_private_key(SECP256R1()) if kind == "p256" else Ed25519PrivateKey.generate()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(
-            prefix=".draft-", dir=self._folder
-        )  # mode 0600 from the first byte on
+        handle, draft = tempfile.mkstemp(prefix=_DRAFT, dir=self._folder)  # mode 0600 from the first byte on
         try:
             with open(handle, "wb") as out:
                 out.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -116,6 +115,11 @@ class KeyFiles:
                 f"{label}: manifests are signed by Ed25519 keys, and this is another; make a new one"
             )
         return key
+
+    def remove_drafts(self) -> None:
+        """Remove what a power cut left of keys that never got their name."""
+        for draft in self._folder.glob(f"{_DRAFT}*"):
+            draft.unlink()
 
     def _path(self, label: str) -> Path:
         return self._folder / f"{_checked(label)}.pem"

@@ -88,10 +88,15 @@ class Token(Shape, frozen=True):
 
 
 class Unfinished(Shape, frozen=True):
-    """What was begun with a device and takes several steps."""
+    """What was begun with a device and takes several steps.
 
-    what: Literal["enrol", "renew"]
+    ``enrol``: its element is to have the ledger's LDevID; ``rename``: the ledger's IDevID; ``renew``: there is to be a
+    new element in the place of the old one, named by ``factory``.
+    """
+
+    what: Literal["enrol", "rename", "renew"]
     serial: str
+    factory: str = ""
 
 
 class Ledger(Shape, frozen=True):

@@ -27,6 +27,7 @@ from ipc_schemas.release import FORMAT, Envelope, Signed
 from world.factory import certificates, images, ledger
 from world.factory import maker as makers
 from world.factory.development import linked
+from world.factory.keys import KeyFiles
 from world.factory.ledger import DeviceRow, FactoryRefused, Folder, Issuer, Unfinished
 from world.factory.maker import SERVICE, Maker
 
@@ -220,6 +221,92 @@ def _finish_enrolment(folder: Folder, serial: str) -> None:
     folder.change(unfinished=None)
 
 
+def renew(maker: Maker, serial: str, factory: str | None, *, new_element: bool) -> None:
+    """Provision a device anew: another IDevID, of this or another factory; the one that it had is revoked.
+
+    Until it is provisioned, the element keeps its key. Afterwards it takes no other identity: then only a new element
+    in the old one's place will do, whose secret is wiped. Raises ``FactoryRefused``, ``KeyRefused`` and ``Refused``.
+    """
+    device, row = maker.folder.device(serial), maker.ledger.devices[serial]
+    issuer = factory_named(maker, factory or row.factory)
+    life = seen(device).life
+    if life != "manufactured" and not new_element:
+        raise FactoryRefused(
+            f"{serial} is {life}, and its element takes no other identity any more; --new-element wipes it and puts a "
+            "new one in its place"
+        )
+    changed = _revoked_in(maker, row)
+    name = factory or row.factory
+    if new_element:
+        maker.folder.change(**changed, unfinished=Unfinished("renew", serial, name))
+        _finish_renewal(maker)
+        return
+    with linked(device / ELEMENT_FOLDER) as chip:
+        request = chip.certificate_request()
+    found = certificates.device_identity(maker.authority(issuer), request, serial, maker.now)
+    ledger.replace_file(device / REQUEST_FILE, request, mode=0o644)
+    renamed = DeviceRow(name, found.public_bytes(Encoding.DER))
+    devices = {**maker.ledger.devices, serial: renamed}
+    maker.folder.change(**changed, devices=devices, unfinished=Unfinished("rename", serial, name))
+    _finish_renaming(maker.folder, serial)
+
+
+def _revoked_in(maker: Maker, row: DeviceRow) -> dict[str, object]:
+    """The fields of the ledger in which the device's IDevID stands on its factory's list."""
+    issuer = makers.issuer_named(maker.ledger, row.factory)
+    if makers.serial_of(row.idevid) in issuer.revoked:
+        return {}
+    return makers.with_issuer(maker.ledger, row.factory, makers.taken_back(maker, issuer, row.idevid))
+
+
+def _finish_renaming(folder: Folder, serial: str) -> None:
+    row = folder.ledger.devices[serial]
+    with linked(folder.device(serial) / ELEMENT_FOLDER) as chip:
+        chip.store_chain("idevid", (row.idevid, folder.ledger.factories[row.factory].certificate))
+    folder.change(unfinished=None)
+
+
+def _finish_renewal(maker: Maker) -> None:
+    """Wherever it was cut short: wipe the old element, make the new one aside, put it in the old one's place."""
+    begun = maker.ledger.unfinished
+    assert begun is not None
+    device = maker.folder.device(begun.serial)
+    draft = ledger.draft_of(device / "renewed")
+    idevid = _new_idevid(maker, device)
+    if not idevid:
+        if draft.exists():
+            ledger.remove(draft)
+        draft.mkdir(mode=0o755)
+        issuer = makers.issuer_named(maker.ledger, begun.factory)
+        idevid = fill(maker, issuer, begun.serial, draft, images.stage("rom", "boot.rom"), "provisioned")
+        if (device / ELEMENT_FOLDER).exists():
+            ledger.remove(device / ELEMENT_FOLDER)
+        (draft / ELEMENT_FOLDER).rename(device / ELEMENT_FOLDER)
+        ledger.synchronise(device)
+    for name in (REQUEST_FILE, ROM_FILE):
+        if (draft / name).exists():
+            (draft / name).rename(device / name)
+    ledger.synchronise(device)
+    devices = {**maker.ledger.devices, begun.serial: DeviceRow(begun.factory, idevid)}
+    maker.folder.change(devices=devices, unfinished=None)
+    if draft.exists():
+        ledger.remove(draft)
+
+
+def _new_idevid(maker: Maker, device: Path) -> bytes:
+    """The IDevID of the new element, if that is in place already; the old one is decommissioned here."""
+    if not (device / ELEMENT_FOLDER / "state").exists():
+        return b""
+    with linked(device / ELEMENT_FOLDER) as chip:
+        chain, life = chip.chain("idevid"), chip.facts().lifecycle
+        old = maker.ledger.devices[device.name].idevid
+        if chain and chain[0] != old:
+            return chain[0]
+        if life != "decommissioned":
+            chip.advance("decommissioned")
+    return b""
+
+
 def unlock(maker: Maker, serial: str, minutes: int, restore: Slot | None) -> tuple[Envelope, element.State]:
     """Unlock a device for debugging, in one boot of its element: look at its cells, and restore a slot's attempts.
 
@@ -261,6 +348,8 @@ def mend(maker: Maker) -> None:
     """Remove or bring to its end what a power cut left half done; a sentence of each goes to ``folder.said``."""
     folder = maker.folder
     _remove_drafts(folder)
+    for place in (folder.path / ledger.KEYS, *(folder.path / ledger.SUPPLIERS).glob("*")):
+        KeyFiles(place).remove_drafts()
     if folder.is_new or folder.ledger.root is None:
         return
     _adopt(folder)
@@ -271,6 +360,22 @@ def mend(maker: Maker) -> None:
             f"{unfinished.serial} was being enrolled when the power went: it has its LDevID now"
         )
     makers.publish_lists(folder)
+
+
+def _finish(maker: Maker) -> None:
+    begun = maker.ledger.unfinished
+    if begun is None:
+        return
+    if begun.what == "enrol":
+        _finish_enrolment(maker.folder, begun.serial)
+        has = "it has its LDevID now"
+    elif begun.what == "rename":
+        _finish_renaming(maker.folder, begun.serial)
+        has = "it has its new IDevID now"
+    else:
+        _finish_renewal(maker)
+        has = "it has its new element now"
+    maker.folder.said.append(f"{begun.serial} was at work when the power went: {has}")
 
 
 def _remove_drafts(folder: Folder) -> None:
