@@ -18,14 +18,15 @@ SCOPE = ObjectIdentifier("1.3.6.1.4.1.99999.1.1")
 
 
 class Scope(Shape, frozen=True):
-    """What a certificate may vouch for. ``release`` is the role of whoever puts a device's images together.
+    """What a certificate may vouch for. ``release`` is the role of whoever puts a device's images together,
+    ``debug`` that of whoever may unlock a device for debugging.
 
     ``partitions`` limits the role ``partition`` only; ``every_partition`` leaves that limit out.
     """
 
     roles: Annotated[
-        tuple[Literal["bootloader", "monitor", "design", "partition", "release"], ...],
-        msgspec.Meta(max_length=5),
+        tuple[Literal["bootloader", "monitor", "design", "partition", "release", "debug"], ...],
+        msgspec.Meta(max_length=6),
     ] = ()
     partitions: Annotated[tuple[Name, ...], msgspec.Meta(max_length=64)] = ()
     safety_classes: Annotated[tuple[SafetyClass, ...], msgspec.Meta(max_length=3)] = ()

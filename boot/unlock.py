@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from boot.refusal import Refused
 from ipc_schemas import codec
 from ipc_schemas.element import UNLOCK_LABEL, DebugUnlock, SignedUnlock
+
+if TYPE_CHECKING:
+    from boot.authority import Trust
 
 _UNLOCKS = codec.Codec(DebugUnlock)
 
@@ -34,6 +41,20 @@ def require_unlock(unlock: SignedUnlock, serial: bytes, nonce: bytes, now_s: int
     if now_s >= permission.not_after_s:
         raise _refused(f"the debug unlock ended at {permission.not_after_s} s, and it is {now_s} s")
     return permission
+
+
+def unlocking_key(chain: Sequence[bytes], trust: Trust, now: datetime) -> bytes:
+    """The key (Ed25519) of whoever may unlock devices, if ``chain`` leads to the root and has the role ``debug``.
+
+    For ROM, before it asks the element. Raises ``Refused`` (``form``, ``chain``, ``revocation``, ``scope``).
+    """
+    from boot.authority import signer_of
+
+    signer = signer_of(chain, trust, now)
+    if "debug" not in signer.scope.roles:
+        sentence = f"{signer.name} may not unlock a device for debugging"
+        raise Refused("scope", sentence, "ask whoever may", signer=signer.name)
+    return signer.public_key.public_bytes_raw()
 
 
 def _text(serial: bytes) -> str:

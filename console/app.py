@@ -22,11 +22,14 @@ from console import (
     jobs,
     lateness_job,
     options,
+    provision_verbs,
     rejudge_job,
     shrink_job,
+    sign_verb,
 )
 from console.failures import Refused
 from console.output import Output
+from console.shown import ShownGroup
 from evidence import command as called
 from evidence.lateness_runs import FRAMES_MAX, KINDS
 
@@ -53,6 +56,7 @@ Examples:
   run_device.py boot
   run_device.py boot --explain
   run_device.py boot --explain --without platform
+  run_device.py boot --device factory/devices/SN-0001
 """
 _ATTACK_EPILOG = """\b
 Examples:
@@ -121,28 +125,8 @@ Examples:
 """
 
 
-class _Shown(click.Command):
-    """A verb whose examples begin with the name by which the program was called."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does it, with that name."""
-        written = self.epilog
-        self.epilog = written and written.replace(called.BUTTON, ctx.find_root().info_name or called.BUTTON)
-        try:
-            super().format_epilog(ctx, formatter)
-        finally:
-            self.epilog = written
-
-
-class _ShownGroup(_Shown, click.Group):
-    """The program itself, and a verb that has verbs."""
-
-    command_class = _Shown
-    group_class = type
-
-
 @click.group(
-    cls=_ShownGroup,
+    cls=ShownGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
@@ -210,8 +194,17 @@ def run(**given: Any) -> int:
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
 )
+@click.option(
+    "--device",
+    type=options.NamedPath(),
+    metavar="FOLDER",
+    help="Switch on this device, which provision has made, with what sign has put into its flash.",
+)
 def boot(**given: Any) -> int:
-    """Make a device, switch it on through its chain of trust, show what each stage verified, switch it off."""
+    """Switch a device on through its chain of trust, show what each stage verified, switch it off.
+
+    Without --device one is made for this, in a throw-away factory.
+    """
     return _do(boot_job.boot, given)
 
 
@@ -413,6 +406,10 @@ def verify(**given: Any) -> int:
 def show(**given: Any) -> int:
     """Show a journal's messages, refusals, rulings and lives, decoded."""
     return _do(jobs.journal_show, given)
+
+
+cli.add_command(provision_verbs.provision)
+cli.add_command(sign_verb.sign)
 
 
 def main(arguments: list[str] | None = None) -> int:

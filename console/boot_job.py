@@ -19,7 +19,12 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
     """Status 0 only if the device is on at the end of its boot."""
     design = jobs.sound_design(given["design"], given["seed"])
     plan = Plan(
-        given["design"], 1, given["seed"], without=given["without"], accept_degraded=given["degraded"]
+        given["design"],
+        1,
+        given["seed"],
+        without=given["without"],
+        accept_degraded=given["degraded"],
+        device=given["device"],
     )
     heard: list[links.Note] = []
     refusals: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from types import FrameType
 
 import click
 
+from boot.refusal import Refused as ChainRefused
 from evidence.campaign.hands import ClusterWrong
 from evidence.campaign.store import StoreWrong
 from faults.catalogue import UnknownAttack
@@ -21,6 +22,10 @@ from monitor.design import DesignError
 from monitor.journal import JournalBroken
 from sandbox.walls import UnknownWall
 from world.bench import BenchError
+from world.factory.certificates import RequestRefused
+from world.factory.keys import KeyRefused
+from world.factory.ledger import FactoryRefused
+from world.factory.packing import ImageError
 
 HELD, NOT_HELD, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +41,11 @@ SPOKEN = (
     Refused,
     DesignError,
     BenchError,
+    FactoryRefused,
+    KeyRefused,
+    RequestRefused,
+    ImageError,
+    ChainRefused,
     UnknownAttack,
     UnknownWall,
     JournalBroken,

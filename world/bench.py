@@ -97,6 +97,8 @@ class Plan:
     #: What is done to the flash of the device, which has been in use, before it is switched on. Then it is a result of
     #: the run, not an error, when it does not start.
     tamper: Callable[[Path], None] | None = None
+    #: The folder of a device that a factory has made, to be switched on as it is; otherwise one is made for the run.
+    device: Path | None = None
 
 
 @dataclass(slots=True)
@@ -171,11 +173,12 @@ class Bench:
 
     def _start(self, control: socket.socket, plan: Plan | None) -> MonitorProcess:
         with _as_bench_error():
-            made = (
-                devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
-                if plan is not None
-                else devices.ready()
-            )
+            if plan is None:
+                made = devices.ready()
+            elif plan.device is not None:
+                made = devices.standing(plan.device)
+            else:
+                made = devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
             self.device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
         return self.device.switch_on(links.MONITOR, control, self._without)

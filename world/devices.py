@@ -215,6 +215,23 @@ class Ready:
 
 
 @contextmanager
+def standing(folder: Path) -> Iterator[Ready]:
+    """A device that a factory made, with whatever its element kept and its flash holds.
+
+    Raises ``packing.ImageError`` when the folder is no device's.
+    """
+    made = Device(folder / "rom.img", folder / "flash", folder / "element")
+    if not made.rom.is_file() or not made.element.is_dir():
+        raise packing.ImageError(
+            f"{folder}: there is no device in this folder; name one that provision devices has made"
+        )
+    if not made.flash.is_dir():
+        raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
+    with power.element(made.element) as link:
+        yield Ready(made, link)
+
+
+@contextmanager
 def ready(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,

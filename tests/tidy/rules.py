@@ -42,6 +42,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "examples/thermostat/tests": frozenset({"hypothesis", "pytest"}),
     "world": frozenset({"msgspec", "cryptography"}),
     "world/bench.py": frozenset({"zmq"}),
+    "world/factory/bills.py": frozenset({"cyclonedx", "packageurl"}),
     "world/factory/keys.py": frozenset({"pkcs11"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),

@@ -14,6 +14,8 @@ from tests.tidy.tree import ROOT, Source, files, sources
 SOURCES = sources()
 #: Where the name to import is not the name of the package.
 IMPORTED_AS = {
+    "cyclonedx-python-lib": "cyclonedx",
+    "packageurl-python": "packageurl",
     "pyzmq": "zmq",
     "import-linter": "importlinter",
     "pytest-xdist": "xdist",

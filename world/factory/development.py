@@ -26,7 +26,7 @@ from ipc_schemas import codec, release
 from ipc_schemas.element import ListFloor
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
 from world import power
-from world.factory import certificates, images
+from world.factory import bills, certificates, images
 from world.factory.certificates import Authority, Validity
 
 MAKER, FACTORY = "Development", "Desk"
@@ -198,10 +198,15 @@ def manifest_of(name: str, made: Made, version: str, hardware_id: str) -> Manife
         security_counter=made.security_counter,
         image_bytes=len(made.content),
         image_sha256=hashlib.sha256(made.content).digest(),
-        sbom_sha256=images.bill_of_materials({name: made.content}),
+        sbom_sha256=hashlib.sha256(bill_of(name, made, version)).digest(),
         entry=made.entry,
         platform=made.platform,
     )
+
+
+def bill_of(name: str, made: Made, version: str) -> bytes:
+    """The bill of materials of an image, whose digest its manifest bears."""
+    return bills.bill_of_materials(name, version, made.content, made.platform)
 
 
 def enveloped(label: bytes, payload: bytes, *signers: Signer) -> bytes:

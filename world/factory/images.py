@@ -7,7 +7,6 @@ are relative to Bulkhead's folder. All other images hold sources as they are.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import io
 import marshal
@@ -65,14 +64,6 @@ def archive(files: Mapping[str, bytes]) -> bytes:
             entry.external_attr, entry.create_system = _MODE, 3
             whole.writestr(entry, files[name])
     return out.getvalue()
-
-
-def bill_of_materials(files: Mapping[str, bytes]) -> bytes:
-    """The SHA-256 over names and digests of what went into an image, in order."""
-    total = hashlib.sha256()
-    for name in sorted(files):
-        total.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
-    return total.digest()
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:

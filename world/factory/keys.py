@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_der_public_key,
     load_pem_private_key,
 )
@@ -39,6 +40,7 @@ Kind = Literal["p256", "ed25519"]
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _COORDINATE_BYTES = 32
+_DRAFT = ".draft-"
 
 
 class KeyRefused(Exception):
@@ -50,6 +52,9 @@ class KeyStore(Protocol):
 
     def generate(self, label: str, kind: Kind) -> PublicKey:
         """A new key. A label that is taken is refused: a key is never replaced in silence."""
+
+    def provide(self, label: str, kind: Kind) -> PublicKey:
+        """The key with that label, made if it is not there, or only half. For a label that nobody else draws."""
 
     def public_key(self, label: str) -> PublicKey:
         """The public half of the key with that label."""
@@ -69,9 +74,7 @@ class KeyFiles:
         path = self._path(label)
         key = generate_private_key(SECP256R1()) if kind == "p256" else Ed25519PrivateKey.generate()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(
-            prefix=".draft-", dir=self._folder
-        )  # mode 0600 from the first byte on
+        handle, draft = tempfile.mkstemp(prefix=_DRAFT, dir=self._folder)  # mode 0600 from the first byte on
         try:
             with open(handle, "wb") as out:
                 out.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -86,6 +89,10 @@ class KeyFiles:
         self._sync_folder()
         return key.public_key()
 
+    def provide(self, label: str, kind: Kind) -> PublicKey:
+        """As ``KeyStore.provide``."""
+        return self.public_key(label) if self._path(label).exists() else self.generate(label, kind)
+
     def public_key(self, label: str) -> PublicKey:
         """As ``KeyStore.public_key``."""
         return self._load(label).public_key()
@@ -94,6 +101,25 @@ class KeyFiles:
         """As ``KeyStore.sign``."""
         key = self._load(label)
         return key.sign(message) if isinstance(key, Ed25519PrivateKey) else key.sign(message, ECDSA(SHA256()))
+
+    def provide_signing_key(self, label: str) -> Ed25519PublicKey:
+        """The public half of a signer's key, which is made if it is not there. Raises ``KeyRefused``."""
+        self.provide(label, "ed25519")
+        return self.signing_key(label).public_key()
+
+    def signing_key(self, label: str) -> Ed25519PrivateKey:
+        """The key itself, of a signer of manifests. Raises ``KeyRefused``."""
+        key = self._load(label)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyRefused(
+                f"{label}: manifests are signed by Ed25519 keys, and this is another; make a new one"
+            )
+        return key
+
+    def remove_drafts(self) -> None:
+        """Remove what a power cut left of keys that never got their name."""
+        for draft in self._folder.glob(f"{_DRAFT}*"):
+            draft.unlink()
 
     def _path(self, label: str) -> Path:
         return self._folder / f"{_checked(label)}.pem"
@@ -120,6 +146,29 @@ class KeyFiles:
             os.close(folder)
 
 
+def write_pair(path: Path) -> str:
+    """A new Ed25519 key in ``path``, for its owner's eyes only, and its public half in ``path.pub``, both as PEM.
+
+    Returns the text of the latter.
+
+    Raises ``KeyRefused`` when one of them is there, or cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for name, content, mode in ((path, private, 0o600), (Path(f"{path}.pub"), public, 0o644)):
+        try:
+            with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+                out.write(content)
+        except FileExistsError:
+            raise KeyRefused(
+                f"{name}: this file is there already, and a key is never replaced; name another"
+            ) from None
+        except OSError as error:
+            raise KeyRefused(f"{name}: cannot be written ({error.strerror}); name another file") from None
+    return public.decode()
+
+
 class KeyToken:
     """P-256 keys in a token behind PKCS#11, which signs and never gives a private key out."""
 
@@ -143,7 +192,7 @@ class KeyToken:
         """As ``KeyStore.generate``, inside the token, in a form that cannot be taken out."""
         if kind != "p256":
             raise KeyRefused(f"{label}: a token here holds P-256 keys only; keep {kind} keys in files")
-        if self._has(_checked(label)):
+        if self._objects(_checked(label)):
             _refuse_taken(label)
         p, curve = self._pkcs11, self._pkcs11.util.ec.encode_named_curve_parameters("secp256r1")
         parameters = self._session.create_domain_parameters(
@@ -152,6 +201,15 @@ class KeyToken:
         kept = {p.Attribute.SENSITIVE: True, p.Attribute.EXTRACTABLE: False}
         parameters.generate_keypair(label=label, store=True, private_template=kept)
         return self.public_key(label)
+
+    def provide(self, label: str, kind: Kind) -> PublicKey:
+        """As ``KeyStore.provide``. A pair is two objects in the token, and one alone is of no use."""
+        halves = self._objects(_checked(label))
+        if len(halves) == 2:
+            return self.public_key(label)
+        for half in halves:
+            half.destroy()
+        return self.generate(label, kind)
 
     def public_key(self, label: str) -> PublicKey:
         """As ``KeyStore.public_key``."""
@@ -167,10 +225,12 @@ class KeyToken:
         r, s = (int.from_bytes(half) for half in (pair[:_COORDINATE_BYTES], pair[_COORDINATE_BYTES:]))
         return encode_dss_signature(r, s)
 
-    def _has(self, label: str) -> bool:
-        private = self._pkcs11.ObjectClass.PRIVATE_KEY
-        wanted = {self._pkcs11.Attribute.CLASS: private, self._pkcs11.Attribute.LABEL: label}
-        return any(True for _ in self._session.get_objects(wanted))
+    def _objects(self, label: str) -> list[Any]:
+        """Private and public half, as far as they are there."""
+        p = self._pkcs11
+        kinds = (p.ObjectClass.PRIVATE_KEY, p.ObjectClass.PUBLIC_KEY)
+        wanted = [{p.Attribute.CLASS: kind, p.Attribute.LABEL: label} for kind in kinds]
+        return [found for one in wanted for found in self._session.get_objects(one)]
 
     def _find(self, label: str, kind: str) -> Any:
         try:
