@@ -22,7 +22,7 @@ from boot.admission import Rules
 from boot.authority import Trust, key_sha256_of
 from boot.refusal import Refused
 from boot.scope import Scope
-from ipc_schemas import codec, links, release
+from ipc_schemas import codec, interpreter, release
 from ipc_schemas.release import Envelope
 from tests.boot import chains
 from tests.boot.chains import Device
@@ -53,17 +53,17 @@ def test_the_chain_is_verified_measured_and_run_link_by_link(device: Device, ben
     outcome = device.start()
     assert outcome.status == 0
     told = outcome.reached
-    assert told["log"] == [
+    assert [line for line in told["log"] if "platform" not in line] == [
         "rom release insulin_pump 1.0",
         "rom image bootloader 1.0",
         "bootloader image monitor 1.0",
     ]
     digests = [hashlib.sha256(content).hexdigest() for content in (bench.bootloader, bench.monitor)]
-    assert told["digests"][1:] == digests
+    assert told["digests"][-2:] == digests
     assert told["layers"] == ["bootloader", "monitor"]
     assert (told["slot"], told["phase"]) == ("a", "monitor")
     assert str(told["where"]).startswith("/proc/self/fd/")
-    assert set(told["environment"]) <= links.ENVIRONMENT.keys()
+    assert set(told["environment"]) <= interpreter.ENVIRONMENT.keys()
 
 
 def test_a_changed_monitor_gets_other_keys_and_the_bootloader_keeps_its_own(
