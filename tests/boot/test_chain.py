@@ -140,6 +140,12 @@ def on_another_platform(device: Device, bench: Bench) -> None:
     bench.factory.write_release(device.flash, "a", parts)
 
 
+def with_a_bootloader_for_another_platform(device: Device, bench: Bench) -> None:
+    parts = chains.parts(bench.monitor, bench.bootloader)
+    parts["bootloader"] = dataclasses.replace(parts["bootloader"], platform=(("msgspec", bytes(32)),))
+    bench.factory.write_release(device.flash, "a", parts)
+
+
 @pytest.mark.parametrize(
     ("attack", "rule", "without"),
     [
@@ -152,6 +158,7 @@ def on_another_platform(device: Device, bench: Bench) -> None:
         (signed_by_two_of_whom_one_is_wrong, "signature", {"signature"}),
         (for_other_hardware, "hardware", {"hardware"}),
         (on_another_platform, "platform", {"platform"}),
+        (with_a_bootloader_for_another_platform, "platform", {"platform"}),
     ],
 )
 def test_it_is_refused_and_boots_with_the_rule_left_out(
