@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import admission, layers, measured, platform, stage
+from boot import admission, layers, measured, stage
 from boot.refusal import Refused
 from ipc_schemas import links
 from ipc_schemas.release import Handover
@@ -38,15 +38,9 @@ def _boot(handover: Handover) -> NoReturn:
         admission.require_logged(found, handover.log)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
     log = measured.replay(handover.log)
-    parts = []
-    for part, wanted in monitor.manifest.platform:
-        digest = platform.measure(part, handover.packages, forks=True)
-        if "platform" not in rules.without:
-            platform.require(part, digest, wanted)
-        parts.append((part, digest))
-        log = log.appended(STAGE, "platform", part, "", digest, "")
+    log = stage.with_platform(STAGE, monitor.manifest, log, handover.packages, rules)
     log = admission.logged(log, STAGE, monitor)
-    measurement = measured.layer_measurement(monitor.file.sha256, parts)
+    measurement = log.layer_measurement(monitor.manifest, monitor.file.sha256)
     chip.measure_next(measurement)
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
     # A nursery's monitors are forked from it, and their partitions from them: none is to have a secret in its memory.

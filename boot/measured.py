@@ -52,6 +52,15 @@ class Log(msgspec.Struct, frozen=True):
         """The last chain value: one value for everything that was measured, and in which order."""
         return self.lines[-1].chain if self.lines else START
 
+    @property
+    def platform(self) -> dict[str, bytes]:
+        """Each part of the platform that was measured, whoever did it, with its digest."""
+        return {line.name: line.digest for line in self.lines if line.kind == "platform"}
+
+    def layer_measurement(self, manifest: Manifest, image_sha256: bytes) -> bytes:
+        """What the layer of this image follows from, by what was found, whatever the manifest says."""
+        return layer_measurement(image_sha256, [(part, self.platform[part]) for part, _ in manifest.platform])
+
     def appended(self, stage: str, kind: Kind, name: str, version: str, digest: bytes, signer: str) -> Log:
         """The log with one more line. Raises ``Refused`` (``form``) when it is full, or for a line out of bounds."""
         if len(self.lines) >= LINES_MAX:

@@ -1,5 +1,6 @@
 """What an image stands on: the interpreter with its standard library, and installed packages, each as one digest.
 
+Nothing but the standard library is imported here, so that ROM measures packages before it imports any of them.
 Measured is every file from which code can come: sources, what Python cached of them, shared objects. Of the standard
 library, folders that no device needs are left out, and confined processes do not see them (``sandbox.rootfs``). The
 interpreter measures itself: one that was changed could say anything, and what would settle that is hardware.
@@ -9,30 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 
 from boot.refusal import Refused
-from ipc_schemas import links
+from ipc_schemas import interpreter
 
-PYTHON = "python"
+PYTHON = interpreter.PYTHON
 #: Folders of the standard library that are no part of the platform.
-LEFT_OUT = frozenset(links.LIBRARY_LEFT_OUT)
+LEFT_OUT = frozenset(interpreter.LIBRARY_LEFT_OUT)
 #: Libraries that a package brings beside itself.
 _BESIDE = {"zmq": ("pyzmq.libs",)}
 _FILES_MAX = 20_000
 #: Where an interpreter looks for its library first.
 _ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
-#: Fewer files than this are read before a child is up.
-_WORTH_A_FORK = 300
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def measure(part: str, packages: str, *, forks: bool = False) -> bytes:
+def measure(part: str, packages: str) -> bytes:
     """SHA-256 over names and digests of all files of ``part``: ``python``, or a top-level name in ``packages``.
 
-    ``forks``: a child reads half of it, for a caller that has one thread and is waited for. Raises ``Refused``
-    (``platform``) when it is not there or cannot be read.
+    Raises ``Refused`` (``platform``) when it is not there or cannot be read.
     """
     found = list(_of_python() if part == PYTHON else _of_package(part, packages))
     if not found:
@@ -42,38 +42,42 @@ def measure(part: str, packages: str, *, forks: bool = False) -> bytes:
             f"{part} has {len(found)} files, at most {_FILES_MAX} may be", "take out what is not code"
         )
     total = hashlib.sha256()
-    paths = [path for _, path in found]
-    digests = _by_two(paths) if forks and len(paths) >= _WORTH_A_FORK else map(_digest, paths)
-    for (name, _), digest in zip(found, digests, strict=True):
+    for name, path in found:
         encoded = name.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(4, "big") + encoded + digest)
+        total.update(len(encoded).to_bytes(4, "big") + encoded + _digest(path))
     return total.digest()
 
 
-def _by_two(paths: list[str]) -> list[bytes]:
-    """The digests of these files, every second one from a child."""
-    theirs = paths[1::2]
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reader)
-            with open(writer, "wb") as out:
-                out.write(b"".join(map(_digest, theirs)))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    found = [b""] * len(paths)
-    found[::2] = map(_digest, paths[::2])
-    with open(reader, "rb") as told:
-        said = told.read()
-    os.waitpid(child, 0)
-    size = hashlib.sha256().digest_size
-    if len(said) == size * len(theirs):
-        found[1::2] = [said[at : at + size] for at in range(0, len(said), size)]
-    else:  # a file that it could not read: the same here says which
-        found[1::2] = map(_digest, theirs)
-    return found
+class Begun:
+    """A part that a child measures while this process, which has one thread, does other things.
+
+    Whoever begins one asks for its ``digest`` or abandons it.
+    """
+
+    def __init__(self, part: str, packages: str) -> None:
+        self._part, self._packages = part, packages
+        self._said, writer = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            try:
+                os.write(writer, measure(part, packages))
+            finally:
+                os._exit(0)
+        os.close(writer)
+
+    def digest(self) -> bytes:
+        """As ``measure`` has it, once. Raises as ``measure`` does."""
+        with open(self._said, "rb") as said:
+            found = said.read()
+        os.waitpid(self._child, 0)
+        # A child that could not read a file says nothing: the same here says which.
+        return found if len(found) == _DIGEST_BYTES else measure(self._part, self._packages)
+
+    def abandon(self) -> None:
+        """Nobody wants to know any more."""
+        os.close(self._said)
+        os.kill(self._child, signal.SIGKILL)
+        os.waitpid(self._child, 0)
 
 
 def require(part: str, found: bytes, wanted: bytes) -> None:

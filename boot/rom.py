@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from collections.abc import Mapping
 from typing import NoReturn
 
 import msgspec
 
-from boot import admission, measured, stage
+from boot import admission, measured, platform, stage
 from boot.authority import names_of
 from boot.element import Element
 from boot.refusal import Refused
@@ -23,8 +24,12 @@ from ipc_schemas.release import Handover
 STAGE = "rom"
 
 
-def main() -> NoReturn:
-    """Never returns: it becomes the bootloader, or ends."""
+def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
+    """Never returns: it becomes the bootloader, or ends.
+
+    ``found`` are the packages as ``boot.mask`` has measured them, ``python`` is being measured, and ``pins`` are the
+    digests that the mask was made with.
+    """
     handover = stage.handed_over(STAGE)
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
@@ -32,10 +37,15 @@ def main() -> NoReturn:
         facts = chip.facts()
         slots = _slots(facts)
     except Refused as refused:
+        python.abandon()
+        _end(handover, refused)
+    try:
+        log = _platform({**found, platform.PYTHON: python.digest()}, pins, handover)
+    except Refused as refused:
         _end(handover, refused)
     for slot in slots:
         try:
-            _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
+            _boot(msgspec.structs.replace(handover, slot=slot), log, chip, facts)
         except Refused as refused:
             stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
     _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
@@ -51,17 +61,28 @@ def _slots(facts: element.Facts) -> list[str]:
     return found
 
 
-def _boot(handover: Handover, chip: Element, facts: element.Facts) -> NoReturn:
+def _platform(found: Mapping[str, bytes], pins: Mapping[str, bytes], handover: Handover) -> measured.Log:
+    """The log's first lines. Raises ``Refused`` (``platform``) for a part that is not the mask's."""
+    log = measured.Log()
+    for part, digest in sorted(found.items()):
+        if "platform" not in handover.without:
+            platform.require(part, digest, pins[part])
+        log = log.appended(STAGE, "platform", part, "", digest, "")
+    return log
+
+
+def _boot(handover: Handover, log: measured.Log, chip: Element, facts: element.Facts) -> NoReturn:
     """Start the bootloader of this slot. Raises ``Refused``."""
     rules = stage.rules_for(handover, facts)
     shelf = stage.slot_of(handover)
     found, signers = admission.admit_release(shelf, rules)
     bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)
-    chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
     digest = hashlib.sha256(codec.encode(found)).digest()
-    log = measured.Log().appended(STAGE, "release", found.device, found.version, digest, names_of(signers))
+    log = log.appended(STAGE, "release", found.device, found.version, digest, names_of(signers))
+    log = stage.with_platform(STAGE, bootloader.manifest, log, handover.packages, rules)
+    chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
     log = admission.logged(log, STAGE, bootloader)
-    measurement = measured.layer_measurement(bootloader.file.sha256, ())
+    measurement = log.layer_measurement(bootloader.manifest, bootloader.file.sha256)
     secret, layer = chip.derive_layer("bootloader", measurement)
     handover = msgspec.structs.replace(handover, log=log.lines, layers=(layer,), secret=secret)
     stage.start("bootloader", bootloader.file, handover, shelf / "bootloader.img")

@@ -13,14 +13,14 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import authority, image, process
+from boot import authority, image, measured, platform, process
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
 from boot.image import Sealed
 from boot.refusal import ALWAYS, RULES, Refused
-from ipc_schemas import codec, element, links, release
-from ipc_schemas.release import Handover
+from ipc_schemas import codec, element, interpreter, links, release
+from ipc_schemas.release import Handover, Manifest
 
 #: Exit status of a device that does not start.
 EXIT_SAFE_STATE = 3
@@ -30,15 +30,15 @@ _HANDOVERS: codec.Codec[Handover] = codec.Codec(Handover)
 
 
 def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
-    """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover, and
-    what the device is to be.
+    """What this stage was started with: ``argv`` is the folder of packages, the names of those that were measured,
+    then the descriptor of the handover, and what the device is to be.
 
     Before it is read, nobody can look into this process any more, but where it ``holds_secret`` not. Whoever starts a
     stage by something else than a handover cannot be told on it: that is a line on standard error, and the safe state.
     """
     if holds_secret:
         process.close_memory(stage)
-    descriptor = int(sys.argv[2])
+    descriptor = int(sys.argv[3])
     try:
         if not image.is_sealed(descriptor):
             raise Refused("swap", "it is not sealed", "start the device by its own power supply")
@@ -92,8 +92,29 @@ def slot_of(handover: Handover) -> Path:
     return Path(handover.flash) / f"slot_{handover.slot}"
 
 
+def with_platform(
+    stage: str, manifest: Manifest, log: measured.Log, packages: str, rules: Rules
+) -> measured.Log:
+    """The log with the parts of the platform that this manifest pins: each is measured once in a boot.
+
+    Raises ``Refused`` (``platform``) for a part that is not the one that the manifest names, whoever measured it.
+    """
+    for part, wanted in manifest.platform:
+        known = log.platform.get(part)
+        digest = known or platform.measure(part, packages)
+        if "platform" not in rules.without:
+            try:
+                platform.require(part, digest, wanted)
+            except Refused as refused:
+                refused.image = manifest.image
+                raise
+        if known is None:
+            log = log.appended(stage, "platform", part, "", digest, "")
+    return log
+
+
 def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
-    """Become the next stage. ``path`` is where the image came from.
+    """Become the next stage, which finds the packages that are in the log. ``path`` is where the image came from.
 
     Without the wall ``swap`` that file is started as it is now, whatever was verified before.
     """
@@ -103,9 +124,10 @@ def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     for descriptor in (file.descriptor, paper.descriptor, handover.element, handover.control):
         os.set_inheritable(descriptor, True)
     # The interpreter finds its library by the name that it is started under.
-    arguments = [sys.executable, *links.INTERPRETER_FLAGS, program, handover.packages]
+    names = ",".join(measured.replay(handover.log).platform)
+    arguments = [sys.executable, *interpreter.FLAGS, program, handover.packages, names]
     arguments += [str(paper.descriptor), handover.command]
-    os.execve(sys.executable, arguments, links.ENVIRONMENT)
+    os.execve(sys.executable, arguments, interpreter.ENVIRONMENT)
 
 
 def tell(handover: Handover, kind: str, text: str, facts: Mapping[str, str | float]) -> None:

@@ -219,14 +219,16 @@ def compare(said: Said, reference: Reference) -> tuple[Row, ...]:
     What a layer that differs has measured, and all that comes after, is not believed.
     """
     rows: list[Row] = []
+    platform: list[Row] = []  # what was measured of it so far
     believed = True
     for stage in measured.STAGES:
         layers, lines = _layer_rows(stage, said, reference), _line_rows(stage, said.lines, reference)
         wrong = [row for row in layers if row.mark is not Mark.SAME]
+        platform += [row for row in lines if row.kind == "platform" and row.found]
         if not believed:
             layers, lines = _disbelieved(layers), _disbelieved(lines)
         elif wrong:
-            lines = _admitted(wrong[0], lines)
+            lines = _admitted(wrong[0], lines, platform)
             believed = False
         rows += layers + lines
     return tuple(rows)
@@ -236,13 +238,13 @@ def _disbelieved(rows: list[Row]) -> list[Row]:
     return [msgspec.structs.replace(row, mark=Mark.NOT_BELIEVED) for row in rows]
 
 
-def _admitted(layer: Row, lines: list[Row]) -> list[Row]:
+def _admitted(layer: Row, lines: list[Row], platform: list[Row]) -> list[Row]:
     """What a stage measured before it started a wrong ``layer``, which may have rewritten it since.
 
-    Believed is only what makes up the layer, and that only if it gives the measurement that the stage signed.
+    Believed is only what makes up the layer, and that only if it gives the measurement that the stage signed: its
+    image, and all of the ``platform`` that it and those before it measured.
     """
     images = [row for row in lines if row.kind == "image" and row.name == layer.name and row.found]
-    platform = [row for row in lines if row.kind == "platform" and row.found]
     parts = [(row.name, bytes.fromhex(row.found)) for row in platform]
     gives = measured.layer_measurement(bytes.fromhex(images[0].found), parts).hex() if images else ""
     believed = [*images, *platform] if gives and gives == layer.found else []

@@ -98,10 +98,15 @@ def _lines(manifest: Manifest) -> list[Expected]:
 
 
 def _agreed(lines: list[Expected]) -> tuple[Expected, ...]:
-    """Each once. Two manifests may rely on one part of the platform, but not on two versions of it."""
-    by_place: dict[tuple[str, str, str], Expected] = {}
+    """Each once. Two manifests may rely on one part of the platform, but not on two versions of it.
+
+    The first stage that needs a part measures it; those after it go by what it found.
+    """
+    by_place: dict[tuple[str, str], Expected] = {}
     for line in lines:
-        if by_place.setdefault((line.stage, line.kind, line.name), line) != line:
+        known = by_place.setdefault((line.kind, line.name), line)
+        is_shared = line.kind == "platform" and known.digest == line.digest
+        if known != line and not is_shared:
             raise ReferenceFlawed(f"two manifests disagree about {line.kind} {line.name}")
     return tuple(by_place.values())
 

@@ -18,23 +18,6 @@ Blob = Annotated[bytes, _Meta(max_length=1 << 24)]
 Names = Annotated[tuple[Name, ...], _Meta(max_length=128)]
 
 
-#: All that the template, and whatever is forked from it, finds in its environment.
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "MALLOC_ARENA_MAX": "1",
-    "LC_ALL": "C.UTF-8",
-}
-
-
-#: How every interpreter of the device is started: no site, no path of the working directory, no user's packages, and
-#: no byte code is written.
-INTERPRETER_FLAGS = ("-P", "-s", "-S", "-B")
-#: Folders of the standard library that no device needs: nobody measures them, and confined processes do not see them.
-LIBRARY_LEFT_OUT = (
-    "site-packages", "dist-packages", "test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
-)  # fmt: skip
 #: What a monitor may be started as: one device's, or one that forks a monitor for each of many runs.
 MONITOR, NURSERY = "monitor", "nursery"
 #: The exit status by which a stage asks the power supply to start the device again, from ROM.

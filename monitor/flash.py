@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from boot import admission, image, measured, platform, stage
+from boot import admission, image, measured, stage
 from boot.admission import Admitted, Rules
 from boot.authority import Signer, names_of
 from boot.element import Element
@@ -143,8 +143,6 @@ class _Reader:
     ) -> None:
         self._shelf, self._belongs_to, self._rules, self._packages = shelf, belongs_to, rules, packages
         self.log = log
-        #: What the bootloader has measured in this boot is not measured again.
-        self._platform = {line.name: line.digest for line in log.lines if line.kind == "platform"}
         self.manifests: dict[str, Manifest] = {}
         self.signers: list[Signer] = []
 
@@ -153,7 +151,7 @@ class _Reader:
         admitted = admission.admit(self._shelf, name, role, self._belongs_to, self._rules)
         path = self._shelf / f"{name}.img"
         try:
-            self._require_platform(admitted.manifest)
+            self.log = stage.with_platform(STAGE, admitted.manifest, self.log, self._packages, self._rules)
             self._note(admitted)
             # Without the wall the file is used as it is now, whatever was verified before.
             content = admitted.file.content() if "swap" not in self._rules.without else path.read_bytes()
@@ -163,16 +161,6 @@ class _Reader:
             raise
         finally:
             admitted.file.close()
-
-    def _require_platform(self, manifest: Manifest) -> None:
-        told = {line.name for line in self.log.lines if (line.stage, line.kind) == (STAGE, "platform")}
-        for part, wanted in manifest.platform:
-            if part not in self._platform:
-                self._platform[part] = platform.measure(part, self._packages)
-            if "platform" not in self._rules.without:
-                platform.require(part, self._platform[part], wanted)
-            if part not in told:
-                self.log = self.log.appended(STAGE, "platform", part, "", self._platform[part], "")
 
     def _note(self, admitted: Admitted) -> None:
         self.manifests[admitted.manifest.image] = admitted.manifest

@@ -5,18 +5,21 @@ The template is started before all else, so that it loads its libraries beside t
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
-from ipc_schemas import links
+from ipc_schemas import interpreter, links
 from sandbox.launcher import Launcher, TemplateStart
 
 _TEMPLATE = "template"
 
 
 def main() -> None:
-    """``argv``: the folder of packages, then the handover's descriptor and command, or the template's socket."""
-    _, _, first, second = sys.argv
+    """``argv``: the folder of packages and the names of those that were measured, then the handover's descriptor and
+    command, or the template's socket.
+    """
+    *_, first, second = sys.argv
     if first == _TEMPLATE:
         from sandbox import template
 
@@ -35,6 +38,7 @@ def main() -> None:
 
         # While the template loads its libraries. Its trials are forked, and need a process that is not closed yet.
         host = passport.probe()
+        gc.enable()
         sys.exit(power_on.one_device(stage.handed_over(flash.STAGE), launcher, host))
     finally:
         launcher.close()
@@ -42,10 +46,10 @@ def main() -> None:
 
 def _template_start() -> TemplateStart:
     """Out of this very image: the descriptor of its sealed memory file is handed down."""
-    program, packages = sys.argv[0], sys.argv[1]
+    program, packages, names = sys.argv[:3]
     held = program.rpartition("/proc/self/fd/")[2]
     return TemplateStart(
-        (sys.executable, *links.INTERPRETER_FLAGS, program, packages, _TEMPLATE),
+        (sys.executable, *interpreter.FLAGS, program, packages, names, _TEMPLATE),
         (int(held),) if held.isdigit() else (),
         Path("/"),
     )

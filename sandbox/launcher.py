@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipc_schemas import codec, links
+from ipc_schemas import codec, interpreter, links
 from sandbox import linux
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -197,7 +197,7 @@ def _start(control: socket.socket, how: TemplateStart) -> subprocess.Popen[bytes
         [*how.command, str(control.fileno())],
         pass_fds=(control.fileno(), *how.keeps),
         cwd=how.folder,
-        env=links.ENVIRONMENT,
+        env=interpreter.ENVIRONMENT,
         stdin=subprocess.DEVNULL,
     )
 

@@ -9,14 +9,16 @@ read-only.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import sysconfig
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from ipc_schemas import links
+import msgspec
+
+from ipc_schemas import interpreter
 from sandbox import linux
 
 IMAGE_DIR = "/image"
@@ -25,11 +27,16 @@ SCRATCH_DIR = "/scratch"
 _READ_ONLY = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
 ROOT_BYTES_MAX = 16 << 20
 #: Folders of the standard library that are covered: no device needs them, and nobody has measured them.
-HIDDEN = links.LIBRARY_LEFT_OUT
+HIDDEN = interpreter.LIBRARY_LEFT_OUT
 
 
 class PackageMissing(Exception):
     """A package that the design names is not installed."""
+
+
+def packages_folder() -> str:
+    """Where packages are installed."""
+    return str(Path(msgspec.__file__).parent.parent)
 
 
 @cache
@@ -37,7 +44,8 @@ def package_paths(packages: tuple[str, ...]) -> tuple[str, ...]:
     """The folders and single files that hold the named top-level packages. Raises ``PackageMissing``."""
     paths: list[str] = []
     for name in packages:
-        spec = importlib.util.find_spec(name)
+        # Not only those that this very process finds: a partition has some of its own.
+        spec = PathFinder.find_spec(name, [packages_folder()])
         if spec is None or spec.origin is None:
             raise PackageMissing(
                 f"package {name!r} is not installed; install it, or take it out of device.toml"

@@ -19,9 +19,11 @@ import types
 
 import zmq
 
-from ipc_schemas import codec, links
+from ipc_schemas import codec, interpreter, links
 from sandbox import identity, landlock, limits, linux, namespaces, rootfs, syscalls
 
+#: The packages that every confined process has; a partition has those that its manifest names, too.
+_EVERYONES = ("zmq", "msgspec")
 LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
 #: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
 _HIGH_FD = 40
@@ -53,7 +55,7 @@ def warm_up() -> None:
     syscalls.launch()
     syscalls.sealed()
     rootfs.interpreter_paths()
-    rootfs.package_paths(("zmq", "msgspec"))
+    rootfs.package_paths(_EVERYONES)
     codec.Codec(links.Payload)
 
 
@@ -65,6 +67,7 @@ def run(order: links.LaunchOrder, descriptors: list[int], sync: socket.socket) -
             os._exit(1)
         sync.close()
         linux.set_name(order.name)
+        interpreter.find_only(rootfs.packages_folder(), (*_EVERYONES, *order.packages))
         _place_descriptors(descriptors, frozenset(order.walls))
         if order.role != "gate":
             os.close(LINK_FD)
@@ -144,7 +147,7 @@ def _confine(order: links.LaunchOrder, payload: links.Payload) -> str:
 
 def _build_root(order: links.LaunchOrder, payload: links.Payload, *, is_gate: bool) -> None:
     walls = frozenset(order.walls)
-    rootfs.build(order.staging, payload.image, ("zmq", "msgspec", *order.packages))
+    rootfs.build(order.staging, payload.image, (*_EVERYONES, *order.packages))
     rootfs.add_channel(order.staging, order.channel, writable=is_gate)
     if order.scratch_bytes_max:
         owner = namespaces.INNER_ID if "userns" in walls else order.outer_uid or os.geteuid()
@@ -168,7 +171,7 @@ _COMPILED_PARTS = {"cryptography": ("cryptography.hazmat.primitives.asymmetric.e
 def _landlock(order: links.LaunchOrder, image_root: str, *, is_gate: bool) -> int:
     channel = rootfs.CHANNEL_DIR if "mntns" in order.walls else order.channel
     readable = [image_root, "/dev/null", *rootfs.interpreter_paths()]
-    readable += [p for p in rootfs.package_paths(("zmq", "msgspec", *order.packages)) if os.path.exists(p)]
+    readable += [p for p in rootfs.package_paths((*_EVERYONES, *order.packages)) if os.path.exists(p)]
     writable = []
     if order.scratch_bytes_max and "mntns" in order.walls:
         writable.append(rootfs.SCRATCH_DIR)
@@ -209,8 +212,8 @@ def _use_image(image_root: str) -> None:
     """Let imports come from the image's ``lib`` and the standard library only.
 
     The partition author's own files (``app``) are added when the cell is sealed, and behind these: nothing of theirs
-    may run before, nor stand in for a module of ours. The folder of the packages comes last: where the root is the
-    host's, it may hold all of Bulkhead, and the packages that count are loaded already.
+    may run before, nor stand in for a module of ours. Packages come last, and by their names only
+    (``interpreter.find_only``): where the root is the host's, their folder may hold all of Bulkhead.
     """
     kept = [p for p in sys.path if p in rootfs.interpreter_paths() or p.endswith(".zip")]
     sys.path[:] = [f"{image_root}/lib", *kept]
@@ -261,8 +264,7 @@ class Cell:
         self._life.close()
         self._life = None
         identity.close_memory(self._walls)
-        packages = {os.path.dirname(p) for p in rootfs.package_paths(("zmq", "msgspec"))}
-        sys.path += [f"{self.image_root}/app", *sorted(packages)]
+        sys.path.append(f"{self.image_root}/app")
 
     def pair(self, **options: int) -> zmq.Socket[bytes]:
         """A PAIR socket with the options that both ends of a channel share; names are zmq's, lower case."""

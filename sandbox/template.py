@@ -169,6 +169,7 @@ def warm_up() -> None:
     stub.warm_up()
     gc.collect()
     gc.freeze()
+    gc.enable()  # an image starts without
 
 
 def become(control: socket.socket) -> NoReturn:

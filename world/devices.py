@@ -8,18 +8,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Self
 
-from boot import platform
 from ipc_schemas import element
 from monitor.design import Design
 from world import leftovers, power
-from world.factory import development, images, packing
+from world.factory import development, images, packing, platforms
 from world.factory.development import Factory, Made, Signer
 
 SERIAL = "SN-0001"
@@ -27,17 +26,6 @@ SLOT: element.Slot = "a"
 #: Of every image that is built here; a device that has run one of them starts none below it.
 SECURITY_COUNTER = 2
 VERSION = "1.0"
-#: What the stages and the monitor import beside what is ours. A package's own needs are named, too.
-MONITOR_PLATFORM = (
-    platform.PYTHON,
-    "OpenSSL",
-    "_cffi_backend",
-    "cryptography",
-    "msgspec",
-    "pyseccomp",
-    "typing_extensions",
-    "zmq",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +48,6 @@ def factory() -> Factory:
 
 
 @cache
-def _rom() -> bytes:
-    return images.stage("rom", "boot.rom")
-
-
-@cache
-def _measured(part: str) -> bytes:
-    return platform.measure(part, power.packages_folder())
-
-
-def _pinned(parts: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
-    """Each part of the platform with its digest on this host, for which all images are built."""
-    return tuple((part, _measured(part)) for part in sorted(parts))
-
-
-@cache
 def stage_images() -> dict[str, Made]:
     """Bootloader and monitor, built from the sources once."""
     return {
@@ -82,12 +55,13 @@ def stage_images() -> dict[str, Made]:
             "bootloader",
             images.stage("bootloader", "boot.bootloader"),
             security_counter=SECURITY_COUNTER,
+            platform=platforms.pinned(platforms.BOOT),
         ),
         "monitor": Made(
             "monitor",
             images.stage("monitor", "monitor.main", packing.libraries()),
             security_counter=SECURITY_COUNTER,
-            platform=_pinned(MONITOR_PLATFORM),
+            platform=platforms.pinned(platforms.MONITOR),
         ),
     }
 
@@ -109,7 +83,7 @@ def partition_images(design: Design, overlays: Mapping[str, Overlay]) -> dict[st
             partition.safety_class.value,
             what.entry,
             SECURITY_COUNTER,
-            _pinned(partition.packages),
+            platforms.pinned(partition.packages),
         )
     return found
 
@@ -164,7 +138,7 @@ def device() -> Iterator[Device]:
     """The session's device, its flash empty. What becomes of it in the block is gone at the end."""
     with leftovers.owned() as folder:
         made = Device(folder / "rom.img", folder / "flash", folder / "element")
-        made.rom.write_bytes(_rom())
+        made.rom.write_bytes(platforms.rom())
         made.element.mkdir(mode=0o700)
         for name, content in _element().items():
             (made.element / name).touch(mode=0o600)
@@ -227,8 +201,8 @@ def standing(folder: Path) -> Iterator[Ready]:
         )
     if not made.flash.is_dir():
         raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
-    with power.element(made.element) as link:
-        yield Ready(made, link)
+    with Ready(made) as one:
+        yield one
 
 
 @contextmanager

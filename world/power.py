@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boot import image
-from ipc_schemas import codec, links
+from ipc_schemas import codec, interpreter
 from ipc_schemas.release import Handover
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -74,19 +74,21 @@ def switch_on(
         str(flash), packages_folder(), link.fileno(), control.fileno(), command, tuple(sorted(without))
     )
     paper = image.sealed(codec.encode(handover))
+    needed = ",".join([str(control.fileno()), *({"platform"} & without)])
     try:
         return subprocess.Popen(
             [
                 sys.executable,
-                *links.INTERPRETER_FLAGS,
+                *interpreter.FLAGS,
                 str(rom),
                 handover.packages,
+                needed,
                 str(paper.descriptor),
                 command,
             ],
             pass_fds=(link.fileno(), control.fileno(), paper.descriptor),
             cwd="/",
-            env=links.ENVIRONMENT,
+            env=interpreter.ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

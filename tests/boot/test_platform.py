@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from boot import platform
 from boot.refusal import ALWAYS, RULES, Refused
-from ipc_schemas import links
+from ipc_schemas import interpreter
 from sandbox import rootfs, walls
 from world import devices, power
+from world.factory import platforms
 
 
 @pytest.fixture
@@ -47,13 +49,25 @@ def test_any_change_below_a_package_changes_its_digest(
     assert platform.measure("toy", str(packages)) != before
 
 
-def test_two_readers_find_what_one_finds(packages: Path) -> None:
-    for number in range(401):
-        (packages / "toy" / f"part_{number}.py").write_bytes(bytes([number % 256]) * number)
-    alone = platform.measure("toy", str(packages))
-    assert platform.measure("toy", str(packages), forks=True) == alone
-    (packages / "toy" / "part_400.py").write_bytes(b"")
-    assert platform.measure("toy", str(packages), forks=True) != alone
+def test_a_child_finds_what_its_parent_would_find(packages: Path) -> None:
+    before = platform.measure("toy", str(packages))
+    assert platform.Begun("toy", str(packages)).digest() == before
+    (packages / "toy" / "fast.so").write_bytes(b"other")
+    assert platform.Begun("toy", str(packages)).digest() != before
+
+
+def test_what_a_child_cannot_measure_is_refused_by_its_parent(packages: Path) -> None:
+    with pytest.raises(Refused, match="the package 'nothing' is not installed"):
+        platform.Begun("nothing", str(packages)).digest()
+
+
+def test_a_child_whose_answer_nobody_wants_is_gone(packages: Path) -> None:
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    before = children.read_text()
+    begun = platform.Begun("toy", str(packages))
+    assert children.read_text() != before
+    begun.abandon()
+    assert children.read_text() == before
 
 
 def test_what_only_an_optimizing_interpreter_would_run_does_not_count(packages: Path) -> None:
@@ -93,8 +107,8 @@ def test_the_monitor_loads_nothing_but_its_image_and_what_its_manifest_pins(tmp_
     image.write_bytes(devices.stage_images()["monitor"].content)
     installed = power.packages_folder()
     said = subprocess.run(
-        [sys.executable, *links.INTERPRETER_FLAGS, "-c", _LOADED, installed, str(image)],
-        capture_output=True, text=True, check=True, cwd="/", env=links.ENVIRONMENT,
+        [sys.executable, *interpreter.FLAGS, "-c", _LOADED, installed, str(image)],
+        capture_output=True, text=True, check=True, cwd="/", env=interpreter.ENVIRONMENT,
     )  # fmt: skip
     roots = [str(image), *rootfs.interpreter_paths()]
     beside = [
@@ -102,7 +116,7 @@ def test_the_monitor_loads_nothing_but_its_image_and_what_its_manifest_pins(tmp_
     ]
     below = {Path(path).relative_to(Path(installed).resolve()).parts[0] for path in beside}
     assert below, "it imports zmq at least"
-    assert {name.split(".")[0] for name in below} <= set(devices.MONITOR_PLATFORM)
+    assert {name.split(".")[0] for name in below} <= set(platforms.MONITOR)
     left_out = [f"/{name}/" for name in platform.LEFT_OUT if name not in ("site-packages", "dist-packages")]
     assert not [path for path in said.stdout.split() if any(name in path for name in left_out)]
 

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 
 from boot import element_process, image
-from ipc_schemas import codec, links
+from ipc_schemas import codec, interpreter, links
 from ipc_schemas.release import Handover
 from sandbox import linux
 from world import devices, leftovers, power
-from world.factory import images
+from world.factory import platforms
 
 CAP_SYS_PTRACE = 19
 PATIENCE_S = 30.0
 #: Each stage's image, as what each is told to be, and whether it has a secret to keep.
 STAGES: dict[str, tuple[Callable[[], bytes], str, bool]] = {
-    "rom": (lambda: images.stage("rom", "boot.rom"), links.MONITOR, True),
+    "rom": (platforms.rom, links.MONITOR, True),
     "bootloader": (lambda: devices.stage_images()["bootloader"].content, links.MONITOR, True),
     "monitor": (lambda: devices.stage_images()["monitor"].content, links.MONITOR, True),
     "nursery": (lambda: devices.stage_images()["monitor"].content, links.NURSERY, False),
@@ -51,6 +51,19 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", started)
 
 
+def _handover(folder: Path, element: socket.socket, control: socket.socket, command: str) -> bytes:
+    return codec.encode(
+        Handover(str(folder), power.packages_folder(), element.fileno(), control.fileno(), command)
+    )
+
+
+def _arguments(name: str, program: Path, control: socket.socket, paper: int) -> list[str]:
+    """How a stage is started by itself. ROM is told who switched it on, the others what was measured before."""
+    told = str(control.fileno()) if name == "rom" else ",".join(platforms.MONITOR)
+    start = [sys.executable, *interpreter.FLAGS, str(program), power.packages_folder(), told]
+    return [*start, str(paper), STAGES[name][1]]
+
+
 @contextmanager
 def waiting(name: str) -> Iterator[tuple[int, bytes]]:
     """The process id of a stage that has read its handover, and asks an element that does not answer; what it asked."""
@@ -60,7 +73,13 @@ def waiting(name: str) -> Iterator[tuple[int, bytes]]:
     with leftovers.owned() as folder, element, control:
         (folder / "image").write_bytes(build())
         with its, theirs:
-            process = power.switch_on(folder / "image", folder, its, theirs, command)
+            paper = image.sealed(_handover(folder, its, theirs, command))
+            process = subprocess.Popen(
+                _arguments(name, folder / "image", theirs, paper.descriptor),
+                pass_fds=(its.fileno(), theirs.fileno(), paper.descriptor),
+                env=interpreter.ENVIRONMENT,
+            )
+            paper.close()
         try:
             assert select.select([element], [], [], PATIENCE_S)[0], "it has asked its element nothing"
             yield process.pid, element.recv(1 << 16)
@@ -123,26 +142,21 @@ def test_a_handover_that_is_not_sealed_or_not_whole_is_refused_in_a_sentence(
     program.write_bytes(build())
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        content = codec.encode(
-            Handover(str(tmp_path), power.packages_folder(), theirs.fileno(), theirs.fileno(), command)
-        )
+        content = _handover(tmp_path, theirs, theirs, command)
         if fault == "not sealed":
             paper = os.memfd_create("handover")
             os.write(paper, content)
         else:
             paper = image.sealed(content[:-1]).descriptor
-        argv = [
-            sys.executable,
-            *links.INTERPRETER_FLAGS,
-            str(program),
-            power.packages_folder(),
-            str(paper),
-            command,
-        ]
         done = subprocess.run(
-            argv, pass_fds=(paper, theirs.fileno()), env=links.ENVIRONMENT, check=False,
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            _arguments(name, program, theirs, paper),
+            pass_fds=(paper, theirs.fileno()),
+            env=interpreter.ENVIRONMENT,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         os.close(paper)
         ours.setblocking(False)
         with pytest.raises(BlockingIOError):

@@ -114,6 +114,26 @@ def test_the_one_thing_that_differs_is_named_with_both_digests(name: str, stage:
     assert name in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "stage", "kind"),
+    [
+        ("python", "rom", "platform"),
+        ("msgspec", "bootloader", "platform"),
+        ("monitor", "bootloader", "image"),
+    ],
+)
+def test_what_rom_has_measured_for_all_stages_is_a_part_of_each_of_their_layers(
+    name: str, stage: str, kind: str
+) -> None:
+    """The bootloader does not measure it again, and the monitor's layer still follows from it."""
+    shared = published(boots_on=("python",))
+    good = BENCH.appraised(BENCH.boot(shared), shared, BENCH.verifier(shared))
+    assert good.verdict is Verdict.AFFIRMING
+    bad = BENCH.appraised(BENCH.boot(shared, {name: EVIL}), shared, BENCH.verifier(shared))
+    assert bad.verdict is Verdict.CONTRAINDICATED
+    assert named(bad) == (stage, kind, name)
+
+
 def test_of_several_that_differ_the_first_in_the_boot_is_named() -> None:
     assert named(said_by(BENCH.boot(RELEASE, dict.fromkeys(RELEASE.digests, EVIL)))) == (
         "rom",

@@ -66,15 +66,27 @@ def released(whole: Published, manifests: tuple[bytes, ...]) -> bytes:
     return codec.encode(msgspec.structs.replace(of, parts=parts))
 
 
+def test_what_rom_measures_for_the_bootloader_nobody_is_expected_to_measure_again() -> None:
+    lines = published(boots_on=("python",)).reference.lines
+    assert [(line.stage, line.name) for line in lines if line.kind == "platform"] == [
+        ("rom", "python"),
+        ("bootloader", "msgspec"),
+    ]
+
+
 def test_two_manifests_may_share_a_part_of_the_platform_and_not_contradict_each_other() -> None:
-    same = changed_manifest(RELEASE, 2, platform=(("python", EVIL),))
+    pins = (("numpy", EVIL), ("python", RELEASE.digests["python"]))
+    same = changed_manifest(RELEASE, 3, platform=pins)
+    partition = codec.Codec(Manifest).decode(same[4])
+    same = (*same[:4], codec.encode(msgspec.structs.replace(partition, platform=pins)))
     made = reference.of_release(released(RELEASE, same), same)
-    assert [(line.stage, line.name) for line in made.lines].count(("monitor", "python")) == 1
-    partition = codec.Codec(Manifest).decode(same[3])
-    other = codec.encode(msgspec.structs.replace(partition, platform=(("python", digest("other")),)))
-    manifests = (*same[:3], other, same[4])
-    with pytest.raises(reference.ReferenceFlawed, match="disagree about platform python"):
-        reference.of_release(released(RELEASE, manifests), manifests)
+    lines = [(line.stage, line.name) for line in made.lines if line.name in ("numpy", "python")]
+    assert lines == [("bootloader", "python"), ("monitor", "numpy")]
+    for pin in (("numpy", digest("other")), ("python", digest("other"))):
+        other = codec.encode(msgspec.structs.replace(partition, platform=(pin,)))
+        manifests = (*same[:4], other)
+        with pytest.raises(reference.ReferenceFlawed, match=f"disagree about platform {pin[0]}"):
+            reference.of_release(released(RELEASE, manifests), manifests)
 
 
 def test_a_manifest_under_another_name_than_the_release_gives_it_is_not_taken() -> None:

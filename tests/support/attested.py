@@ -39,21 +39,26 @@ def digest(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class Published:
-    """A release: its payload, its manifests, and the digest of everything in it, by name."""
+    """A release: its payload, its manifests, and the digest of everything in it, by name.
+
+    ``boots_on`` are the parts of the platform that the bootloader's manifest pins, so that ROM measures them.
+    """
 
     version: str
     payload: bytes
     manifests: tuple[bytes, ...]
     digests: Mapping[str, bytes]
+    boots_on: tuple[str, ...] = ()
 
     @property
     def reference(self) -> reference.Reference:
         return reference.of_release(self.payload, self.manifests)
 
 
-def published(version: str = "1.2.0", **changed: str) -> Published:
+def published(version: str = "1.2.0", boots_on: tuple[str, ...] = (), **changed: str) -> Published:
     """A release whose images are alike in every version, but for those in ``changed``."""
     digests = {name: digest(changed.get(name, name)) for name in (*ROLES, *PLATFORM)}
+    pinned = {"bootloader": boots_on, "monitor": PLATFORM}
     manifests = [
         Manifest(
             format=FORMAT,
@@ -66,14 +71,14 @@ def published(version: str = "1.2.0", **changed: str) -> Published:
             image_bytes=1,
             image_sha256=digests[name],
             sbom_sha256=digest("sbom"),
-            platform=tuple((part, digests[part]) for part in PLATFORM) if name == "monitor" else (),
+            platform=tuple((part, digests[part]) for part in pinned.get(name, ())),
         )
         for name, role in ROLES.items()
     ]
     payloads = tuple(codec.encode(manifest) for manifest in manifests)
     parts = tuple(Part(m.image, hashlib.sha256(p).digest()) for m, p in zip(manifests, payloads, strict=True))
     whole = Release(FORMAT, "insulin_pump", version, HARDWARE, parts)
-    return Published(version, codec.encode(whole), payloads, digests)
+    return Published(version, codec.encode(whole), payloads, digests, boots_on)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Bench:
         """
         runs = {**release.digests, **(really or {})}
         lied = release.digests if liar else runs
-        first = measured.layer_measurement(runs["bootloader"], ())
+        parts = [(part, runs[part]) for part in release.boots_on]
+        first = measured.layer_measurement(runs["bootloader"], parts)
         secret = hashlib.sha256(self.secret + first).digest()
         layers = [self.signed(layer("bootloader", first, key_of(secret)))]
         told = lied if liar == "bootloader" else runs
@@ -168,10 +174,13 @@ def log_of(release: Published, told: Mapping[str, bytes]) -> measured.Log:
     """The log of a boot in which each thing had the digest in ``told``."""
     log = measured.Log()
     whole = hashlib.sha256(release.payload).digest()
+    for part in release.boots_on:
+        log = log.appended("rom", "platform", part, "", told[part], "")
     log = log.appended("rom", "release", "insulin_pump", release.version, whole, "maker")
     log = log.appended("rom", "image", "bootloader", release.version, told["bootloader"], "maker")
     for part in PLATFORM:
-        log = log.appended("bootloader", "platform", part, "", told[part], "maker")
+        if part not in release.boots_on:
+            log = log.appended("bootloader", "platform", part, "", told[part], "maker")
     log = log.appended("bootloader", "image", "monitor", release.version, told["monitor"], "maker")
     for name in ("design", "therapy", "transfer"):
         log = log.appended("monitor", "image", name, release.version, told[name], "maker")

@@ -160,6 +160,7 @@ safety_class = "B"
 critical = {critical}
 networked = false
 image = "images/{name}"
+packages = [{packages}]
 entry = "main:{name_capital}"
 walls = "all"
 
@@ -202,6 +203,7 @@ class Toy:
     steady_budget_ms: int = 400
     world_budget_ms: int = 1_000
     cpu_ms: int = 800
+    packages: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> Path:
         """The design as files below ``folder``; returns the design's folder."""
@@ -243,6 +245,7 @@ class Toy:
             name=name,
             name_capital=name.capitalize(),
             critical=str(critical).lower(),
+            packages=", ".join(f'"{one}"' for one in self.packages) if name == "rogue" else "",
             cpu_ms=self.cpu_ms if name == "rogue" else 10_000,
             restarts=self.restarts,
             within_frames=self.within_frames,

@@ -26,7 +26,7 @@ from ipc_schemas import codec, release
 from ipc_schemas.element import ListFloor
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Role, SafetyClass, Signed
 from world import power
-from world.factory import bills, certificates, images
+from world.factory import bills, certificates, images, platforms
 from world.factory.certificates import Authority, Validity
 
 MAKER, FACTORY = "Development", "Desk"
@@ -113,7 +113,7 @@ class Factory:
     @staticmethod
     def stages() -> tuple[bytes, bytes]:
         """The images of ROM, which goes into the device's mask, and of the bootloader."""
-        return images.stage("rom", "boot.rom"), images.stage("bootloader", "boot.bootloader")
+        return platforms.rom(), images.stage("bootloader", "boot.bootloader")
 
     def write_trust(self, flash: Path, number: int = LIST_NUMBER, revoked: Iterable[Signer] = ()) -> None:
         """Root and revocation lists, where the stages look for them; ``revoked`` signers are on them, too.

@@ -15,7 +15,12 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from boot import image
+from msgspec import to_builtins
+
+from boot import image, mask
+from boot.refusal import Refused
+from boot.stage import refusal_of
+from ipc_schemas import codec, links
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: The rooms in each stage's image, or single modules of them.
@@ -24,19 +29,56 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "bootloader": ("boot", "ipc_schemas"),
     "monitor": ("boot", "ipc_schemas", "sandbox", "monitor"),
 }
-#: The packages come last, behind the image and the standard library.
-_START = "import sys\n\nsys.path.append(sys.argv[1])\nfrom {program} import main\n\nmain()\n"
+#: A stage lives for a moment, and what it imports stays: there is nothing for the collector of cycles. Packages come
+#: last, behind the image and the standard library, and only those whose names the stage before has handed on.
+_START = """import gc, sys
+
+gc.disable()
+from ipc_schemas import interpreter
+
+interpreter.find_only(sys.argv[1], sys.argv[2].split(","))
+from {program} import main
+
+main()
+"""
+#: ROM is the first: nobody has handed it anything.
+_START_OF_ROM = """import gc
+
+gc.disable()
+from boot.mask import main
+
+main()
+"""
 _MADE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
 
+def rom(pins: Iterable[tuple[str, bytes]]) -> bytes:
+    """The image of ROM, made for these parts of the platform, each with its digest."""
+    lines = []
+    for part, digest in pins:
+        refused = Refused(
+            "platform",
+            f"{part} has the digest {mask.FOUND}, and ROM was made with {digest.hex()[:16]}",
+            "put back the platform that this device was made with",
+        )
+        said = to_builtins(refusal_of("rom", refused))
+        note = codec.encode(links.Note(0, "safe_state", "", str(refused), said))
+        lines.append(f"{part} {digest.hex()} {note.hex()}\n")
+    return _stage("rom", _START_OF_ROM, {f"boot/{mask.PINS_FILE}": "".join(lines).encode()})
+
+
 def stage(name: str, program: str, more: Mapping[str, bytes] | None = None) -> bytes:
-    """The image of a stage, which runs ``program``'s ``main``. ``more`` are files that it reads, by name."""
-    files = {"__main__.pyc": compiled("__main__.py", _START.format(program=program).encode())}
+    """The image of a later stage, which runs ``program``'s ``main``. ``more`` are files that it reads, by name."""
+    return _stage(name, _START.format(program=program), more or {})
+
+
+def _stage(name: str, start: str, more: Mapping[str, bytes]) -> bytes:
+    files = {"__main__.pyc": compiled("__main__.py", start.encode())}
     for source in _sources(STAGES[name]):
         relative = source.relative_to(ROOT)
         files[relative.with_suffix(".pyc").as_posix()] = compiled(relative.as_posix(), source.read_bytes())
-    return archive({**files, **(more or {})})
+    return archive({**files, **more})
 
 
 def _sources(rooms: Iterable[str]) -> list[Path]:

@@ -1,0 +1,59 @@
+"""A partition finds the packages that its own manifest pins: also where it sees the whole folder of packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.devices import Outcome, Toy
+from world import power
+
+pytestmark = pytest.mark.walls
+Run = Callable[..., Outcome]
+
+#: Without these a partition sees the host's files.
+SEES_ALL = frozenset({"mntns", "landlock", "uid", "userns"})
+#: Installed on every host that tests, and nothing that the template has loaded.
+OTHER = "click"
+
+
+@pytest.mark.parametrize("name", [OTHER, "pyseccomp"])
+def test_a_package_of_somebody_elses_is_not_found(name: str, device: Run) -> None:
+    """Not even one that the template has: the monitor's manifest pins that."""
+    outcome = device(Toy(f"import {name}"), 4, without=SEES_ALL)
+    assert outcome.rulings()[0][1:] == ("partition_exit", "restart")
+    assert f"ModuleNotFoundError: No module named '{name}'" in [n.text for n in outcome.record.of_kind("log")]
+
+
+def test_it_would_be_found_by_a_partition_with_the_folder_on_its_path(device: Run) -> None:
+    outcome = device(
+        Toy(f"sys.path.append({power.packages_folder()!r}); import {OTHER}"), 4, without=SEES_ALL
+    )
+    assert outcome.rulings() == []
+
+
+@pytest.mark.parametrize("without", [frozenset(), SEES_ALL])
+def test_one_that_its_manifest_pins_is_found(without: frozenset[str], device: Run) -> None:
+    outcome = device(Toy(f"import {OTHER}", packages=(OTHER,)), 4, without=without)
+    assert outcome.rulings() == []
+
+
+def test_a_package_that_nobody_measured_runs_in_no_process_of_a_device(
+    device: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``copy`` asks for ``org.python.core``; the template, what it forks and the monitor import it."""
+    folder, mark = tmp_path / "packages", tmp_path / "mark"
+    folder.mkdir()
+    for path in Path(power.packages_folder()).iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "org/python").mkdir(parents=True)
+    (folder / "org/python/core.py").write_text(f"open({str(mark)!r}, 'a').close()\nPyStringMap = None\n")
+    monkeypatch.setattr(power, "packages_folder", lambda: str(folder))
+    outcome = device(Toy("sys.modules.pop('copy', None); import copy"), 4, without=SEES_ALL)
+    assert outcome.rulings() == []
+    assert not mark.exists()
+    opened = f"sys.modules.pop('copy', None); sys.path.append({str(folder)!r}); import copy"
+    device(Toy(opened), 4, without=SEES_ALL)
+    assert mark.exists()
