@@ -57,7 +57,7 @@ def _boot(handover: Handover) -> NoReturn:
         ", ".join(monitor.signers),
     )
     measurement = measured.layer_measurement(monitor.file.sha256, parts)
-    chip.measure_next(measurement)
+    chip.measure_next(measured.register_measurement(measurement, measured.release_digest(log.lines)))
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
     # A nursery's monitors are forked from it, and their partitions from them: none is to have a secret in its memory.
     handover = msgspec.structs.replace(

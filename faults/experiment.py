@@ -31,7 +31,7 @@ from monitor.design import Design
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world.bench import Bench, BenchError, Plan, Record, run_folder
-from world.devices import Overlay
+from world.devices import Opened, Overlay
 from world.making import configs_of, load_world
 from world.nursery import Nursery
 
@@ -207,12 +207,12 @@ def _attacked(
 
 def _tampers(
     design: Design, schedule: Sequence[Injection], reports: dict[tuple[str, int], Report]
-) -> Callable[[Path], None]:
+) -> Callable[[Opened], None]:
     """What attacks on the flash do to it, in their order; each leaves its report."""
     victim = next((p.name for p in design.partitions if p.is_critical), "")
 
-    def tamper(flash: Path) -> None:
-        shop = Workshop(flash, design, victim)
+    def tamper(opened: Opened) -> None:
+        shop = Workshop(opened, design, victim)
         for one in schedule:
             door = attack_files.built(design.folder)[one.attack_id].tamper
             if door is not None:

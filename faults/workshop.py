@@ -16,7 +16,7 @@ from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Signed
 from monitor.design import Design
 from world import devices
-from world.devices import Overlay
+from world.devices import Opened, Overlay
 from world.factory import development
 from world.factory.development import Factory, Made, Signer
 
@@ -30,11 +30,16 @@ from {module} import {name}
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """One device's flash, and what its release is made of. ``victim`` is the partition whose image is aimed at."""
+    """One device that is off, and what its release is made of. ``victim`` is the partition whose image is aimed at."""
 
-    flash: Path
+    opened: Opened
     design: Design
     victim: str
+
+    @property
+    def flash(self) -> Path:
+        """What anybody can write who has the device open."""
+        return self.opened.device.flash
 
     @property
     def factory(self) -> Factory:

@@ -121,6 +121,16 @@ class Layer(Shape, frozen=True):
     signature: Annotated[bytes, Meta(max_length=64)] = b""
 
 
+class SealedSettings(Shape, frozen=True):
+    """One partition's settings as they lie in flash: which release sealed them, by the value of its measurement
+    register, and the box (``boot.sealing``).
+    """
+
+    format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
+    register: Digest
+    box: Annotated[bytes, Meta(min_length=1, max_length=64 << 10)]
+
+
 class Refusal(Shape, frozen=True):
     """Why a stage does not start the next one: the rule that was broken, by whom, and what to do."""
 

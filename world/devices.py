@@ -30,7 +30,9 @@ VERSION = "1.0"
 MONITOR_PLATFORM = (
     platform.PYTHON,
     "OpenSSL",
+    "_cbor2",
     "_cffi_backend",
+    "cbor2",
     "cryptography",
     "msgspec",
     "pyseccomp",
@@ -131,23 +133,45 @@ def signers_of(design: Design | None) -> dict[str, Signer]:
     return {p.name: _supplier(p.name, p.safety_class.value) for p in design.partitions}
 
 
-def write_flash(flash: Path, design: Design | None, overlays: Mapping[str, Overlay]) -> None:
+def published(design: Design, overlays: Mapping[str, Overlay], version: str = VERSION) -> dict[str, bytes]:
+    """The signed texts of this design's release, by the names of their files. Raises ``packing.ImageError``."""
+    texts = development.texts_of(parts_of(design, overlays), version, design.name)
+    return factory().signed(texts, signers_of(design))
+
+
+def write_flash(
+    flash: Path, design: Design | None, overlays: Mapping[str, Overlay], version: str = VERSION
+) -> None:
     """A whole flash: what is trusted, and in slot ``a`` the release of this design, each image by its own supplier.
 
     Without a design the release has the two first stages only. Raises ``packing.ImageError``.
     """
     factory().write_trust(flash)
     name = design.name if design is not None else "bench"
-    factory().write_release(flash, SLOT, parts_of(design, overlays), VERSION, name, signers_of(design))
+    factory().write_release(flash, SLOT, parts_of(design, overlays), version, name, signers_of(design))
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where the parts of one device lie: its ROM, its flash, its secure element."""
+    """Where the parts of one device lie: its ROM, its flash, its secure element. ``serial`` is what it goes by."""
 
     rom: Path
     flash: Path
     element: Path
+    serial: str = SERIAL
+
+
+@dataclass(slots=True)
+class Opened:
+    """A device that is off, in the hands of somebody who may change its flash, swap it for another, or stay beside it.
+
+    ``service`` is asked at the next power-on, with the nonce of that boot, for a signed permission to debug the
+    device. ``on_line`` sits between the device and whoever it proves itself to, and passes on what it likes.
+    """
+
+    device: Device
+    service: Callable[[bytes], bytes] | None = None
+    on_line: Callable[[bytes], bytes] | None = None
 
 
 @cache
@@ -188,6 +212,7 @@ class Ready:
 
     device: Device
     link: socket.socket
+    opened: Opened | None = None
 
     def switch_on(
         self, command: str, control: socket.socket, without: frozenset[str] = frozenset()
@@ -197,22 +222,30 @@ class Ready:
 
 
 @contextmanager
+def powered(made: Device, opened: Opened | None = None) -> Iterator[Ready]:
+    """A device that was made before: its element gets power, with whoever had it ``opened`` beside it."""
+    with power.element(made.element) as link:
+        yield Ready(made, link, opened)
+
+
+@contextmanager
 def ready(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
-    tamper: Callable[[Path], None] | None = None,
+    tamper: Callable[[Opened], None] | None = None,
 ) -> Iterator[Ready]:
     """A new device of this session's factory.
 
     With ``tamper`` it has been in use: its floors are those of its release. Then it was switched off, and ``tamper``
-    had its flash. At the end of the block the device is gone; that its process is, the caller sees to.
+    had it in hand. At the end of the block the device is gone; that its process is, the caller sees to.
 
     Raises ``packing.ImageError``.
     """
     with device() as made:
         write_flash(made.flash, design, overlays or {})
+        opened = Opened(made)
         if tamper is not None:
             _use(made, parts_of(design, {}))
-            tamper(made.flash)
-        with power.element(made.element) as link:
-            yield Ready(made, link)
+            tamper(opened)
+        with powered(opened.device, opened) as found:
+            yield found
