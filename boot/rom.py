@@ -13,13 +13,14 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import admission, measured, stage
+from boot import admission, authority, measured, stage
 from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import codec, element
 from ipc_schemas.release import Handover
 
 STAGE = "rom"
+_PERMISSIONS = codec.Codec(element.Permission)
 
 
 def main() -> NoReturn:
@@ -28,7 +29,8 @@ def main() -> NoReturn:
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
         chip = stage.element_of(handover)
-        facts = chip.facts()
+        facts = _serviced(handover, chip)
+        handover = msgspec.structs.replace(handover, permission=b"")
         slots = _slots(facts)
     except Refused as refused:
         _end(handover, refused)
@@ -39,6 +41,30 @@ def main() -> NoReturn:
             said = stage.refusal_of(STAGE, refused)
             stage.tell(handover, "boot_refused", f"slot {slot}: {refused}", msgspec.to_builtins(said))
     _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
+
+
+def _serviced(handover: Handover, chip: Element) -> element.Facts:
+    """The element's facts, after debugging was opened if the service connector gave a permission that counts.
+
+    Whoever may sign the device's release may sign that. One that does not count is told, and changes nothing.
+    """
+    facts = chip.facts()
+    if not handover.permission:
+        return facts
+    try:
+        permission = _PERMISSIONS.decode(handover.permission)
+        rules = stage.rules_for(handover, facts)
+        signer = authority.signer_of(permission.chain, rules.trust, rules.now, rules.without)
+        if "scope" not in rules.without and "release" not in signer.scope.roles:
+            raise Refused(
+                "scope", f"{signer.name} may not open debugging", "ask the maker", signer=signer.name
+            )
+        chip.open_debug(permission.unlock, signer.public_key.public_bytes_raw(), int(rules.now.timestamp()))
+    except (Refused, codec.Refused) as refused:
+        stage.tell(handover, "debug", f"debugging stays closed: {refused}", {})
+        return facts
+    stage.tell(handover, "debug", f"debugging is open in this boot, by {signer.name}", {})
+    return chip.facts()
 
 
 def _slots(facts: element.Facts) -> list[str]:

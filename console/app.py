@@ -54,6 +54,7 @@ Examples:
   run_device.py boot
   run_device.py boot --explain
   run_device.py boot --explain --without platform
+  run_device.py boot --settings          one device, started four times: who opens what was sealed
 """
 _ATTEST_EPILOG = """\b
 Examples:
@@ -216,6 +217,11 @@ def run(**given: Any) -> int:
 @cli.command(epilog=_BOOT_EPILOG)
 @options.common
 @click.option("--explain", is_flag=True, help="Show the whole measured log and every check.")
+@click.option(
+    "--settings",
+    is_flag=True,
+    help="Start one device four times, and show which release opens its sealed settings.",
+)
 @without_option
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."

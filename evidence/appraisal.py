@@ -114,7 +114,7 @@ class Verifier(msgspec.Struct, frozen=True):
 
 
 #: What an experiment may have a verifier not ask (``sandbox.walls``).
-WALLS = frozenset({"nonce", "layers", "pathlen"})
+WALLS = frozenset({"nonce", "layers", "pathlen", "revocation"})
 
 
 def appraise(

@@ -60,8 +60,10 @@ def identity_of(
     Rules (RFC 5280, 6.1, by OpenSSL; IEEE 802.1AR-2018, 8): the path is that of all these certificates to the root,
     every one of them is in time and on no list, all lists are there, authorities may be authorities at that place, and
     names are in their issuer's name space. The leaf is no authority, its key is on P-256 and signs, it is for clients
-    of TLS, and subject and hardware module name bear one serial number. ``without`` may hold ``pathlen``: then nobody
-    asks how many authorities may stand below one.
+    of TLS, and subject and hardware module name bear one serial number.
+
+    ``without`` may hold ``pathlen``, for experiments: then nobody asks how many authorities may stand below one, and
+    each certificate is only judged below its issuer; and ``revocation``: then no list is read.
 
     Raises ``IdentityRefused``.
     """
@@ -83,24 +85,25 @@ def identity_of(
             f"a certificate or list cannot be read ({type(error).__name__}); ask the device again"
         ) from None
     path = [*certificates, root]
+    asks_lists = "revocation" not in without
     if "pathlen" in without:
-        for below, above in itertools.pairwise(path):
-            _verify([below, above], root, lists, now)
+        for pair in itertools.pairwise(path):  # a path of two certificates is too short for any limit
+            _verify(pair, lists, now, (crypto.X509StoreFlags.CRL_CHECK if asks_lists else 0) | _PARTIAL)
     else:
-        _verify(path, root, lists, now)
+        _verify(path, lists, now, _LISTS if asks_lists else 0)
     return leaf
 
 
 def _verify(
     path: Sequence[x509.Certificate],
-    root: x509.Certificate,
     lists: Sequence[x509.CertificateRevocationList],
     now: datetime,
+    flags: int,
 ) -> None:
     """OpenSSL finds the one path that is ``path``; its last certificate is trusted."""
     store = crypto.X509Store()
     store.set_time(now)
-    store.set_flags(_STRICT | _LISTS | (_PARTIAL if path[-1] != root else 0))
+    store.set_flags(_STRICT | flags)
     try:
         leaf, *authorities, anchor = map(crypto.X509.from_cryptography, path)
         store.add_cert(anchor)

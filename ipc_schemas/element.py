@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ipc_schemas.release import COUNTER_MAX, FORMAT, Digest, Layer, Name, Sentence, Shape, Signature
+from ipc_schemas.release import (
+    COUNTER_MAX,
+    FORMAT,
+    Certificate,
+    Digest,
+    Layer,
+    Name,
+    Sentence,
+    Shape,
+    Signature,
+)
 
 MESSAGE_BYTES_MAX = 64 << 10
 UNLOCK_BYTES_MAX = 512
@@ -93,6 +103,13 @@ class SignedUnlock(Shape, frozen=True):
 
     payload: Annotated[bytes, Meta(min_length=1, max_length=UNLOCK_BYTES_MAX)]
     signature: Signature
+
+
+class Permission(Shape, frozen=True):
+    """A signed debug unlock as it is brought to a device, and the certificates (DER) of who signed it."""
+
+    unlock: SignedUnlock
+    chain: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=6)]
 
 
 class Command(Shape, frozen=True, tag_field="command", tag=str.lower):

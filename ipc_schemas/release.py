@@ -147,8 +147,10 @@ class Handover(Shape, frozen=True):
 
     ``flash`` is the folder of slots and trust; ``packages`` the folder of installed packages. ``element`` and
     ``control`` are descriptors: the socket to the secure element, and the one to whoever switched the device on.
-    ``command`` is what the monitor is to be. ``without`` are the walls that an experiment leaves out. The rest is
-    filled in on the way: the slot, the measured log, the layers, and the secret of the stage that is started.
+    ``command`` is what the monitor is to be. ``permission`` is what a service connector gave ROM: an encoded
+    ``element.Permission`` to debug the device in this boot, empty for none. ``without`` are the walls that an
+    experiment leaves out. The rest is filled in on the way: the slot, the measured log, the layers, and the secret of
+    the stage that is started.
     """
 
     flash: Annotated[str, Meta(max_length=4_096)]
@@ -156,6 +158,7 @@ class Handover(Shape, frozen=True):
     element: Annotated[int, Meta(ge=3, le=1_023)]
     control: Annotated[int, Meta(ge=3, le=1_023)]
     command: Name
+    permission: Annotated[bytes, Meta(max_length=64 << 10)] = b""
     without: Annotated[tuple[Name, ...], Meta(max_length=128)] = ()
     slot: Annotated[str, Meta(max_length=1)] = ""
     log: Annotated[tuple[Measurement, ...], Meta(max_length=512)] = ()

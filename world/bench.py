@@ -184,9 +184,10 @@ class Bench:
             if plan is None:
                 made = devices.ready()
             elif plan.device is not None:
-                made = devices.powered(plan.device)
+                made = devices.powered(plan.device, without=plan.without)
             else:
-                made = devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
+                design = load_design(plan.design, walls.ALL)
+                made = devices.ready(design, plan.overlays, plan.tamper, plan.without)
             self.device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
         return self.device.switch_on(

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from boot import platform
+from boot.element import Element
 from ipc_schemas import element
 from monitor.design import Design
 from world import leftovers, power
@@ -218,13 +219,22 @@ class Ready:
         self, command: str, control: socket.socket, without: frozenset[str] = frozenset()
     ) -> subprocess.Popen[bytes]:
         """ROM's process, in which the monitor will be; ``command`` is what it is to be."""
-        return power.switch_on(self.device.rom, self.device.flash, self.link, control, command, without)
+        permission = b""
+        if self.opened is not None and self.opened.service is not None:
+            permission = self.opened.service(Element(self.link.dup()).facts().nonce)
+        made = self.device
+        return power.switch_on(made.rom, made.flash, self.link, control, command, without, permission)
 
 
 @contextmanager
-def powered(made: Device, opened: Opened | None = None) -> Iterator[Ready]:
-    """A device that was made before: its element gets power, with whoever had it ``opened`` beside it."""
-    with power.element(made.element) as link:
+def powered(
+    made: Device, opened: Opened | None = None, without: frozenset[str] = frozenset()
+) -> Iterator[Ready]:
+    """A device that was made before: its element gets power, with whoever had it ``opened`` beside it.
+
+    ``without`` are walls that an experiment leaves out of the element.
+    """
+    with power.element(made.element, without) as link:
         yield Ready(made, link, opened)
 
 
@@ -233,6 +243,7 @@ def ready(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
     tamper: Callable[[Opened], None] | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Ready]:
     """A new device of this session's factory.
 
@@ -247,5 +258,5 @@ def ready(
         if tamper is not None:
             _use(made, parts_of(design, {}))
             tamper(opened)
-        with powered(opened.device, opened) as found:
+        with powered(opened.device, opened, without) as found:
             yield found
