@@ -15,6 +15,7 @@ from boot import image
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
+from boot.forgetting import read_once
 from boot.image import Sealed
 from boot.refusal import ALWAYS, RULES, Refused
 from ipc_schemas import codec, element, links, release
@@ -35,7 +36,7 @@ def handed_over() -> Handover:
     try:
         if not image.is_sealed(descriptor):
             raise Refused("swap", "the handover is not sealed", "start the device by its own power supply")
-        return _HANDOVERS.decode(os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
+        return read_once(_HANDOVERS, os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from boot import attestation, cells, layers, sealing
 from boot.element import Element
+from boot.forgetting import forget
 from boot.measured import Log
 from boot.refusal import Refused
 from ipc_schemas import codec, release
@@ -40,7 +41,11 @@ class Vault:
         self._opened: dict[str, bytes] = {}
 
     def close(self) -> None:
-        """Forget the secret, and let go of the element. Nothing can be asked of this vault any more."""
+        """Forget the secret, and let go of the element. Nothing can be asked of this vault any more.
+
+        What Python cannot overwrite, ``boot.forgetting`` says.
+        """
+        forget(self._secret)
         self._secret = b""
         self.chip.close()
 
@@ -99,6 +104,8 @@ class Vault:
             opened = sealing.unseal(secret, _purpose(name), sealed.box)
         except Refused:
             raise _refused(f"the sealed settings of {name} are cut or changed") from None
+        finally:
+            forget(secret)
         self._opened[name] = sealed.register
         return opened
 
@@ -116,6 +123,7 @@ class Vault:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             disk = cells.Disk(self._folder)
         except (OSError, Refused) as error:
+            forget(secret)
             raise _refused(f"the sealed settings cannot be written ({error})") from None
         try:
             for name, value in fresh.items():
@@ -123,6 +131,7 @@ class Vault:
         except OSError as error:
             raise _refused(f"the sealed settings cannot be written ({error.strerror})") from None
         finally:
+            forget(secret)
             disk.close()
         return sorted(fresh)
 
