@@ -41,7 +41,7 @@ def _boot(handover: Handover) -> NoReturn:
     log = stage.with_platform(STAGE, monitor.manifest, log, handover.packages, rules)
     log = admission.logged(log, STAGE, monitor)
     measurement = log.layer_measurement(monitor.manifest, monitor.file.sha256)
-    chip.measure_next(measurement)
+    chip.measure_next(measured.register_measurement(measurement, measured.release_digest(log.lines)))
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)
     # A nursery's monitors are forked from it, and their partitions from them: none is to have a secret in its memory.
     handover = msgspec.structs.replace(

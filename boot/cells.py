@@ -107,7 +107,7 @@ def make_blank(disk: Disk) -> None:
     if there:
         sentence = f"there is already a secure element in this folder ({', '.join(sorted(there))})"
         raise Refused("element", sentence, "a new device needs an empty folder of its own")
-    _replace(disk, STATE_FILE, _sealed_up(State()))
+    write_whole(disk, STATE_FILE, _sealed_up(State()))
 
 
 class Cells:
@@ -130,12 +130,12 @@ class Cells:
 
     def replace(self, state: State) -> None:
         """Keep ``state`` from now on. Returns when a power cut cannot undo it."""
-        _replace(self._disk, STATE_FILE, _sealed_up(state))
+        write_whole(self._disk, STATE_FILE, _sealed_up(state))
         self.state = state
 
     def keep_secret(self, secret: bytes) -> None:
         """Write the device secret. It counts from the state on that has its digest."""
-        _replace(self._disk, SECRET_FILE, secret)
+        write_whole(self._disk, SECRET_FILE, secret)
         self.secret = secret
 
     def wipe_secret(self) -> None:
@@ -163,7 +163,8 @@ class Cells:
         return secret
 
 
-def _replace(disk: Disk, name: str, content: bytes) -> None:
+def write_whole(disk: Disk, name: str, content: bytes) -> None:
+    """``content`` as the file ``name``: a power cut leaves the old one or the new one."""
     file = disk.create(name + _NEW)
     try:
         disk.write(file, content)

@@ -53,12 +53,15 @@ class Row(NamedTuple):
 class Chip:
     """One secure element from power-on to power-off. ``nonce`` was drawn for this boot.
 
+    ``without`` are walls that an experiment leaves out; ``unlock`` is the one that is asked here.
+
     ``OSError`` from ``answer`` means that a change may or may not be on the disk: the element has to end.
     """
 
-    def __init__(self, cells: Cells, nonce: bytes) -> None:
+    def __init__(self, cells: Cells, nonce: bytes, without: frozenset[str] = frozenset()) -> None:
         self._cells = cells
         self._nonce = nonce
+        self._without = without
         self._phase: Phase = "rom"
         self._slot: element.Slot | None = None
         self._register = b""
@@ -219,7 +222,7 @@ class Chip:
 
         s = self._cells.state
         now_s = max(request.now_s, s.time_floor_s)
-        require_unlock(request.unlock, s.serial, self._nonce, now_s, request.key)
+        require_unlock(request.unlock, s.serial, self._nonce, now_s, request.key, self._without)
         self._nonce = os.urandom(_DIGEST_BYTES)  # used up
         self._is_unlocked = True
         return Done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, TypeVar
 
+from boot.forgetting import read_once
 from boot.refusal import Refused
 from ipc_schemas import codec, element
 from ipc_schemas.release import Layer
@@ -123,7 +124,7 @@ class Element:
     def _ask(self, request: element.Command, kind: type[A]) -> A:
         try:
             self._link.send(codec.encode(request))
-            answer = _ANSWERS.decode(self._link.recv(element.MESSAGE_BYTES_MAX + 1))
+            answer = read_once(_ANSWERS, self._link.recv(element.MESSAGE_BYTES_MAX + 1))
         except (OSError, codec.Refused) as error:
             self._link.close()
             raise Refused("element", f"the secure element does not answer ({error})", "start again") from None

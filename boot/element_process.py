@@ -31,15 +31,17 @@ def make_blank(folder: str | os.PathLike[str]) -> None:
         disk.close()
 
 
-def main(fd: int, folder: str) -> None:
+def main(fd: int, folder: str, without: frozenset[str] = frozenset()) -> None:
     """Be the element in ``folder`` for whoever holds the other end of the SEQPACKET socket ``fd``.
+
+    ``without`` are walls that an experiment leaves out.
 
     An element whose cells are not whole lives, and answers every request with the reason.
     """
     process.close_memory(_NAME)  # the device secret will be in it
     with socket.socket(fileno=fd) as link:
         try:
-            chip = Chip(cells.Cells(cells.Disk(folder)), os.urandom(_NONCE_BYTES))
+            chip = Chip(cells.Cells(cells.Disk(folder)), os.urandom(_NONCE_BYTES), without)
         except Refused as refusal:
             _serve(link, _always(refusal))
         except OSError as error:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from boot.forgetting import forget
 from boot.refusal import Refused
 from ipc_schemas import codec
 from ipc_schemas.release import LAYER_LABEL, Layer
@@ -44,7 +45,10 @@ def next_secret(secret: bytes, measurement: bytes, *, is_debug: bool = False) ->
 
 def layer_key(secret: bytes) -> Ed25519PrivateKey:
     """The key pair of the layer that has ``secret``."""
-    return Ed25519PrivateKey.from_private_bytes(derive(secret, b"", _KEY_SEED))
+    seed = derive(secret, b"", _KEY_SEED)
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    forget(seed)
+    return key
 
 
 def signed_layer(layer: str, measurement: bytes, secret: bytes, sign: Callable[[bytes], bytes]) -> Layer:

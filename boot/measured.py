@@ -39,6 +39,7 @@ LAYERS: tuple[Role, ...] = ("bootloader", "monitor")
 
 _NOTHING = bytes(32)
 _LAYER = b"bulkhead layer's measurement 1\0"
+_IN_RELEASE = b"bulkhead measurement in a release 1\0"
 _LINE = codec.Codec(Measurement)
 
 
@@ -124,6 +125,22 @@ def layer_measurement(image_sha256: bytes, platform: Iterable[tuple[str, bytes]]
     if not parts:
         return image_sha256
     return hashlib.sha256(_LAYER + codec.encode([image_sha256, parts])).digest()
+
+
+def release_digest(lines: Iterable[Measurement]) -> bytes:
+    """The digest of the release that ROM has measured. Raises ``Refused`` when the log has no such line."""
+    found = next((line.digest for line in lines if line.kind == "release"), None)
+    if found is None:
+        raise _refused("the measured log names no release", _FIX)
+    return found
+
+
+def register_measurement(measurement: bytes, release_sha256: bytes) -> bytes:
+    """What the element's register is extended by for the monitor: its layer's measurement, and the release.
+
+    So what is sealed is sealed to every image of the release, and not only to the stages that the element hears of.
+    """
+    return hashlib.sha256(_IN_RELEASE + measurement + release_sha256).digest()
 
 
 def expected_measurement(manifest: Manifest) -> bytes:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import admission, measured, platform, stage
+from boot import admission, authority, measured, platform, stage
 from boot.authority import names_of
 from boot.element import Element
 from boot.refusal import Refused
@@ -22,6 +22,7 @@ from ipc_schemas import codec, element
 from ipc_schemas.release import Handover
 
 STAGE = "rom"
+_PERMISSIONS = codec.Codec(element.Permission)
 
 
 def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
@@ -34,7 +35,8 @@ def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, 
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
     try:
         chip = stage.element_of(handover)
-        facts = chip.facts()
+        facts = _serviced(handover, chip)
+        handover = msgspec.structs.replace(handover, permission=b"")
         slots = _slots(facts)
     except Refused as refused:
         python.abandon()
@@ -49,6 +51,30 @@ def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, 
         except Refused as refused:
             stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
     _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
+
+
+def _serviced(handover: Handover, chip: Element) -> element.Facts:
+    """The element's facts, after debugging was opened if the service connector gave a permission that counts.
+
+    Whoever may sign the device's release may sign that. One that does not count is told, and changes nothing.
+    """
+    facts = chip.facts()
+    if not handover.permission:
+        return facts
+    try:
+        permission = _PERMISSIONS.decode(handover.permission)
+        rules = stage.rules_for(handover, facts)
+        signer = authority.signer_of(permission.chain, rules.trust, rules.now, rules.without)
+        if "scope" not in rules.without and "release" not in signer.scope.roles:
+            raise Refused(
+                "scope", f"{signer.name} may not open debugging", "ask the maker", signer=signer.name
+            )
+        chip.open_debug(permission.unlock, signer.public_key.public_bytes_raw(), int(rules.now.timestamp()))
+    except (Refused, codec.Refused) as refused:
+        stage.tell(handover, "debug", f"debugging stays closed: {refused}", {})
+        return facts
+    stage.tell(handover, "debug", f"debugging is open in this boot, by {signer.name}", {})
+    return chip.facts()
 
 
 def _slots(facts: element.Facts) -> list[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 
+from boot.forgetting import forget
 from boot.layers import derive
 from boot.refusal import Refused
 
@@ -37,7 +38,11 @@ def seal(secret: bytes, purpose: str, data: bytes) -> bytes:
         raise Refused("seal", sentence, "seal it in pieces, each for a purpose of its own")
     nonce = os.urandom(_NONCE_BYTES)
     label = _label(purpose)
-    return _MAGIC + nonce + AESGCM(derive(secret, b"", label)).encrypt(nonce, data, _MAGIC + label)
+    key = derive(secret, b"", label)
+    try:
+        return _MAGIC + nonce + AESGCM(key).encrypt(nonce, data, _MAGIC + label)
+    finally:
+        forget(key)
 
 
 def unseal(secret: bytes, purpose: str, box: bytes) -> bytes:
@@ -49,10 +54,13 @@ def unseal(secret: bytes, purpose: str, box: bytes) -> bytes:
     if not _OVERHEAD_BYTES <= len(box) <= DATA_BYTES_MAX + _OVERHEAD_BYTES or not box.startswith(_MAGIC):
         raise _refused(f"the sealed {purpose} is cut or is no sealed data")
     nonce, sealed = box[len(_MAGIC) : len(_MAGIC) + _NONCE_BYTES], box[len(_MAGIC) + _NONCE_BYTES :]
+    key = derive(secret, b"", label)
     try:
-        return AESGCM(derive(secret, b"", label)).decrypt(nonce, sealed, _MAGIC + label)
+        return AESGCM(key).decrypt(nonce, sealed, _MAGIC + label)
     except InvalidTag:
         raise _refused(f"the sealed {purpose} was changed, or was sealed by another release") from None
+    finally:
+        forget(key)
 
 
 def reseal(predecessor_secret: bytes, secret: bytes, purpose: str, box: bytes) -> bytes:

@@ -17,6 +17,7 @@ from boot import authority, image, measured, platform, process
 from boot.admission import Rules
 from boot.authority import Trust
 from boot.element import Element
+from boot.forgetting import read_once
 from boot.image import Sealed
 from boot.refusal import ALWAYS, RULES, Refused
 from ipc_schemas import codec, element, interpreter, links, release
@@ -42,7 +43,7 @@ def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
     try:
         if not image.is_sealed(descriptor):
             raise Refused("swap", "it is not sealed", "start the device by its own power supply")
-        return _HANDOVERS.decode(os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
+        return read_once(_HANDOVERS, os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
     except (Refused, codec.Refused, OSError) as error:
         print(f"{stage} takes no such handover: {error}", file=sys.stderr, flush=True)
         sys.exit(EXIT_SAFE_STATE)

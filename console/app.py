@@ -16,6 +16,7 @@ from console import (
     VERSION,
     ablation_job,
     as_json,
+    attest_job,
     boot_job,
     campaign_job,
     failures,
@@ -57,6 +58,16 @@ Examples:
   run_device.py boot --explain
   run_device.py boot --explain --without platform
   run_device.py boot --device factory/devices/SN-0001
+  run_device.py boot --settings          one device, started four times: who opens what was sealed
+"""
+_ATTEST_EPILOG = """\b
+Examples:
+  run_device.py attest
+  run_device.py attest --keep runs/attested
+  run_device.py attest --verify runs/attested --root SHA256 --nonce HEX
+\b
+Status 0 only for AFFIRMING. --root is the SHA-256 of the root's key as its maker publishes it, --nonce
+the one that you drew; without them the verdict over what was kept is no better than WARNING.
 """
 _ATTACK_EPILOG = """\b
 Examples:
@@ -190,6 +201,11 @@ def run(**given: Any) -> int:
 @cli.command(epilog=_BOOT_EPILOG)
 @options.common
 @click.option("--explain", is_flag=True, help="Show the whole measured log and every check.")
+@click.option(
+    "--settings",
+    is_flag=True,
+    help="Start one device four times, and show which release opens its sealed settings.",
+)
 @without_option
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
@@ -206,6 +222,30 @@ def boot(**given: Any) -> int:
     Without --device one is made for this, in a throw-away factory.
     """
     return _do(boot_job.boot, given)
+
+
+@cli.command(epilog=_ATTEST_EPILOG)
+@options.common
+@click.option(
+    "--keep", type=options.NamedPath(), metavar="FOLDER", help="Keep all that somebody else needs there."
+)
+@click.option(
+    "--verify", type=options.NamedPath(), metavar="FOLDER", help="Appraise what was kept; start nothing."
+)
+@click.option(
+    "--root",
+    type=options.Digest(),
+    metavar="SHA256",
+    help="With --verify: of the root's key, from elsewhere.",
+)
+@click.option("--nonce", type=options.Digest(), metavar="HEX", help="With --verify: the nonce that you drew.")
+@without_option
+@click.option(
+    "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
+)
+def attest(**given: Any) -> int:
+    """Challenge a device while it starts, and appraise what it says of its own boot against its signed release."""
+    return _do(attest_job.attest, given)
 
 
 @cli.command(epilog=_ATTACK_EPILOG)

@@ -20,7 +20,9 @@ from console.journal_page import header_of
 from console.passport_page import Stamp, host_facts, lacking
 from console.scene import walls_seen
 from console.telling import chain_of, clock_text
+from evidence.appraisal import Appraisal, Row
 from evidence.at_end import off_at_end
+from evidence.attesting import Attester
 from evidence.glycaemia import Glycaemia
 from evidence.harm import HarmGrade
 from evidence.outcome import Outcome
@@ -276,8 +278,35 @@ def run_figures(run: Run) -> dict[str, Any]:
 def _boot(run: Run) -> dict[str, Any] | None:
     """The root that the device trusts, and what each stage verified before it ran or used it."""
     for note in run.record.of_kind("chain"):
-        return {"root_key_sha256": note.facts["root"], "chain": [link._asdict() for link in chain_of(note)]}
+        verifier = run.record.plan.verifier
+        return {
+            "root_key_sha256": note.facts["root"],
+            "chain": [link._asdict() for link in chain_of(note)],
+            "attestation": attestation(verifier.appraisal) if isinstance(verifier, Attester) else None,
+        }
     return None
+
+
+def attestation(found: Appraisal | None) -> dict[str, Any] | None:
+    """What a verifier made of a device's answer; None when there was none."""
+    if found is None:
+        return None
+    return {
+        "verdict": found.verdict.value,
+        "sentence": found.sentence,
+        "serial": found.serial or None,
+        "release": found.release or None,
+        "lifecycle": found.lifecycle or None,
+        "is_debug": found.is_debug,
+        "issued_at_s": found.issued_at_s,
+        "checks": [msgspec.structs.asdict(check) for check in found.checks],
+        "first_difference": _row(found.first) if found.first is not None else None,
+        "rows": [_row(row) for row in found.rows],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return msgspec.structs.asdict(row) | {"mark": row.mark.value}
 
 
 def _text(value: object) -> str | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.telling import Link, chain_sentences
+from evidence.sealing_in_use import Start, as_they_have_to
 from sandbox import walls
 
 STAGES = {
@@ -30,6 +31,8 @@ class Started:
     without: frozenset[str]
     label: str
     refusals: tuple[str, ...] = ()
+    #: What was told of attestation and settings, in sentences.
+    told: tuple[str, ...] = ()
 
 
 def page(started: Started, *, explains: bool) -> RenderableType:
@@ -47,6 +50,7 @@ def page(started: Started, *, explains: bool) -> RenderableType:
         rows.append(Text())
     else:
         rows += [Text(line) for line in chain_sentences(started.chain, started.without)]
+    rows += [Text(line) for line in started.told]
     if started.took_ms:
         spent = ", ".join(f"{STAGES.get(name, name)} {ms:.0f} ms" for name, ms in started.took_ms.items())
         rows.append(Text(f"it took: {spent}"))
@@ -87,3 +91,25 @@ def closing(started: Started) -> Text:
         style = "bold yellow" if started.label else "bold green"
         text = Text(f"ON  every stage went on; the measured log has {count} lines", style=style)
     return text.append(f"  {started.label}", "bold yellow") if started.label else text
+
+
+def settings_page(starts: Sequence[Start]) -> RenderableType:
+    """Start by start: which release, what it was given, and what became of the settings."""
+    rows: list[RenderableType] = []
+    for number, one in enumerate(starts, 1):
+        rows.append(Text(f"start {number}, release {one.release}: {one.what}", style="bold"))
+        rows += [Text(f"  {line}") for line in one.told]
+        if one.refused:
+            rows.append(Text(f"  OFF, by the rule {one.rule}: {one.refused}", style="yellow"))
+    rows.append(settings_closing(starts))
+    return Group(*rows)
+
+
+def settings_closing(starts: Sequence[Start]) -> Text:
+    """The last line."""
+    if as_they_have_to(starts):
+        text = (
+            "SEALED  the settings opened in the release that sealed them and in its successor, not in another"
+        )
+        return Text(text, style="bold green")
+    return Text("NOT SEALED  a start came out otherwise than it has to", style="bold red")

@@ -32,6 +32,7 @@ from console.telling import counted
 from console.views import view_for
 from evidence import harm
 from evidence import story as stories
+from evidence.attesting import Attester
 from faults import attack_files, catalogue, experiment
 from faults.attack import ATTACKED, Injection
 from faults.catalogue import UnknownAttack
@@ -220,6 +221,7 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
         given["clock"],
         given["without"],
         accept_degraded=given["degraded"],
+        verifier=Attester(given["without"]),
     )
     runs = {SINGLE_RUN: (_title(plan, schedule), 0.7 if given["twin"] else 1.0)}
     if given["twin"]:
@@ -231,7 +233,7 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
         ears = view.begin(SINGLE_RUN, 1, len(runs))
         found = experiment.run(plan, schedule, ears, keep / f"{SINGLE_RUN}.bhj" if keep else None)
         if given["twin"]:
-            calm = replace(plan, clock="virtual", without=frozenset())
+            calm = replace(plan, clock="virtual", without=frozenset(), verifier=Attester())
             twin = experiment.run(calm, (), view.begin(TWIN_RUN, 2, len(runs)))
             onset_min = min((one.frame for one in schedule), default=0) * design.frame_ms // 60_000
             grade = harm.grade(found.world.truth(), twin.world.truth(), onset_min)

@@ -132,6 +132,19 @@ class ChainValue(click.ParamType[str]):
         return digits
 
 
+class Digest(click.ParamType[str]):
+    """32 bytes in hexadecimal."""
+
+    name = "digest"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The digits, in lower case."""
+        digits = str(value).strip().lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            self.fail(f"{value!r} is not 64 hexadecimal digits: copy them whole", param, ctx)
+        return digits
+
+
 class JsonFile:
     """Where the JSON object goes: checked when the command starts, written whole when it ends.
 

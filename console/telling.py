@@ -98,6 +98,11 @@ def lines_of(
             not_asked = note.facts.get("not_asked")
             left = frozenset(not_asked) if isinstance(not_asked, list) else frozenset[str]()
             return [Line(0, "device", text) for text in chain_sentences(chain_of(note), left)]
+        case "attestation":
+            is_good = note.text.startswith("attested: AFFIRMING")
+            return [Line(0, "device" if is_good else "bad", note.text)]
+        case "settings":
+            return [Line(0, "bad" if note.facts.get("failed") else "device", note.text)]
         case "boot_refused":
             return [
                 Line(0, "bad", f"{note.facts.get('stage')} refuses {note.facts.get('image')}: {note.text}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from evidence import harm, noninterference, sightings, treatment
+from evidence.attesting import Attester
 from evidence.noninterference import Comparison, Emission
 from evidence.outcome import Outcome
 from evidence.stopping import standing
@@ -342,7 +343,7 @@ def perform(experiment: Experiment, references: References) -> Finding:
     HELD here means that nothing got through; whether the attack could have (that it works without walls) is for
     whoever knows the control to add.
     """
-    run = runs.run(experiment.plan, experiment.schedule, nursery=references.nursery)
+    run = runs.run(_verified(experiment), experiment.schedule, nursery=references.nursery)
     is_walled = not experiment.without
     others = noninterference.others(run.design)
     admitted = sightings.emitted(run, others)
@@ -391,6 +392,15 @@ def perform(experiment: Experiment, references: References) -> Finding:
         tuple(treated),
         leaks,
     )
+
+
+def _verified(experiment: Experiment) -> Plan:
+    """The plan, with a verifier for a device that is tampered with: what it believes is part of what is judged."""
+    folder = experiment.design if experiment.design.is_dir() else experiment.design.parent
+    attacks = attack_files.built(folder)
+    if any(attacks[one.attack_id].tamper is not None for one in experiment.injections):
+        return replace(experiment.plan, verifier=Attester(experiment.without))
+    return experiment.plan
 
 
 def taken_over(run: Run) -> frozenset[str]:

@@ -7,16 +7,22 @@ factory publishes it as one file of canonical MessagePack.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated
 
+from cryptography.exceptions import InvalidSignature
 from msgspec import Meta
 
-from boot import measured
+from boot import layers, measured
+from boot.authority import Signer, Trust, require_scope, signer_of
+from boot.refusal import Refused
 from ipc_schemas import codec, release
-from ipc_schemas.release import Digest, Manifest, Name, Release, Shape, Word
+from ipc_schemas.release import Digest, Envelope, Manifest, Name, Release, Shape, Word
 
 REFERENCE_BYTES_MAX = 256 << 10
+RELEASE_FILE = "release.bhm"
+FILES_MAX = 81
 
 
 class ReferenceFlawed(ValueError):
@@ -54,6 +60,63 @@ class Reference(Shape, frozen=True):
 _REFERENCE = codec.Codec(Reference)
 
 
+def of_signed(files: Mapping[str, bytes], trust: Trust, now: datetime) -> Reference:
+    """The reference of a release, from its signed texts: ``release.bhm`` and ``NAME.bhm`` of each image.
+
+    Each text is judged as a boot stage judges it (``boot.admission``): all signatures good, each signer's certificates
+    leading to the root, none revoked, none beyond its scope. Raises ``ReferenceFlawed``.
+    """
+    manifests = {name: content for name, content in files.items() if name != RELEASE_FILE}
+    if RELEASE_FILE not in files or len(files) > FILES_MAX:
+        raise ReferenceFlawed(f"{len(files)} files without {RELEASE_FILE}, or too many, are no release")
+    payload, signers = _opened(RELEASE_FILE, files[RELEASE_FILE], release.RELEASE_LABEL, trust, now)
+    try:
+        for signer in signers:
+            require_scope(signer, codec.Codec(Release).decode(payload))
+        payloads = []
+        for name, content in sorted(manifests.items()):
+            text, signers = _opened(name, content, release.MANIFEST_LABEL, trust, now)
+            for signer in signers:
+                require_scope(signer, codec.Codec(Manifest).decode(text))
+            payloads.append(text)
+    except codec.Refused as refused:
+        raise ReferenceFlawed(f"the release or a manifest cannot be read: {refused}") from None
+    except Refused as refused:
+        raise ReferenceFlawed(refused.sentence) from None
+    return of_release(payload, payloads)
+
+
+def _opened(
+    name: str, content: bytes, label: bytes, trust: Trust, now: datetime
+) -> tuple[bytes, list[Signer]]:
+    """What an envelope holds, and all who have signed it. Raises ``ReferenceFlawed``."""
+    try:
+        envelope = codec.Codec(Envelope).decode(content)
+        signers = []
+        for one in envelope.signatures:
+            signer = signer_of(one.chain, trust, now)
+            signer.public_key.verify(one.signature, label + envelope.payload)
+            signers.append(signer)
+    except codec.Refused as refused:
+        raise ReferenceFlawed(f"{name} cannot be read: {refused}") from None
+    except Refused as refused:
+        raise ReferenceFlawed(f"{name}: {refused.sentence}") from None
+    except InvalidSignature:
+        raise ReferenceFlawed(
+            f"the signature of {name} is not by the key that its certificate names"
+        ) from None
+    if not signers:
+        raise ReferenceFlawed(f"{name} is not signed")
+    return envelope.payload, signers
+
+
+def register_of(reference: Reference) -> bytes:
+    """What a device's measurement register reads when it runs this release: what its data is sealed to."""
+    own = next(line.digest for line in reference.lines if line.kind == "release")
+    first, *later = (layer.measurement for layer in reference.layers)
+    return layers.register_of([first, *(measured.register_measurement(each, own) for each in later)])
+
+
 def of_release(payload: bytes, manifests: Iterable[bytes]) -> Reference:
     """The reference of a release, from the payloads of its envelope and its manifests'.
 
@@ -65,7 +128,7 @@ def of_release(payload: bytes, manifests: Iterable[bytes]) -> Reference:
     except codec.Refused as refused:
         raise ReferenceFlawed(f"the release or a manifest cannot be read: {refused}") from None
     in_order = sorted(_parts(whole, by_digest), key=lambda m: list(measured.MEASURED_BY).index(m.role))
-    layers = tuple(
+    in_layers = tuple(
         ExpectedLayer(measured.MEASURED_BY[m.role], m.image, measured.expected_measurement(m))
         for m in in_order
         if m.role in measured.LAYERS
@@ -74,7 +137,7 @@ def of_release(payload: bytes, manifests: Iterable[bytes]) -> Reference:
         raise ReferenceFlawed(f"release {whole.version} has not one image each of {measured.LAYERS}")
     own = Expected("rom", "release", whole.device, hashlib.sha256(payload).digest())
     lines = _agreed([own, *(line for m in in_order for line in _lines(m))])
-    return Reference(release.FORMAT, whole.device, whole.version, whole.hardware_id, layers, lines)
+    return Reference(release.FORMAT, whole.device, whole.version, whole.hardware_id, in_layers, lines)
 
 
 def _parts(whole: Release, by_digest: dict[bytes, Manifest]) -> list[Manifest]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from evidence import noninterference
+from evidence.attesting import Attester
 from faults import seen
 from faults.attack import ATTACKED
 from faults.experiment import Run
@@ -86,6 +87,8 @@ def observations(run: Run, reference: Run, *, is_replay: bool, attacker: str = A
         canaries=canaries(run),
         boot_refused=_boot_refused(run),
         boot_rules=frozenset(str(note.facts["rule"]) for note in run.record.of_kind("boot_refused")),
+        attested=_attested(run),
+        debug_told="; ".join(note.text for note in run.record.of_kind("debug")),
         struck=frozenset(run.struck),
         attacker=attacker,
         victim=next((p.name for p in run.design.partitions if p.is_critical), ""),
@@ -186,6 +189,14 @@ def _boot_refused(run: Run) -> str:
     return "; ".join(
         f"{each['stage']} refused {each['image']} ({each['rule']}): {each['sentence']}" for each in told
     )
+
+
+def _attested(run: Run) -> seen.Attested | None:
+    verifier = run.record.plan.verifier
+    found = verifier.appraisal if isinstance(verifier, Attester) else None
+    if found is None:
+        return None
+    return seen.Attested(found.verdict.value, found.sentence, found.serial, found.is_debug)
 
 
 def _notes_lost(run: Run) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from evidence import harm, masking, noninterference
 from evidence.at_end import off_at_end
+from evidence.attesting import Attester
 from evidence.noninterference import Comparison
 from evidence.outcome import Outcome
 from evidence.sightings import compared, emitted, leaks, observations, unfinished
@@ -167,6 +168,7 @@ def tell(
 
     def done(name: str, what: Plan, attacks: Sequence[Injection]) -> Run:
         kept = keep / f"{name}.bhj" if keep else None
+        what = replace(what, verifier=Attester(what.without))
         return experiment.run(what, attacks, progress(name, RUNS.index(name) + 1, len(RUNS)), kept)
 
     attacked = done("attacked", plan, schedule)

@@ -136,7 +136,7 @@ class Attack:
     strike: Strike | None = None
     tamper: Tamper | None = None
     #: What an attack from outside strikes: the "world", whose faults are part of the run of comparison, too, the
-    #: "monitor", or, with ``tamper``, the "flash". Empty for one from inside.
+    #: "monitor", or, with ``tamper``, the "flash" or the whole "device". Empty for one from inside.
     strikes: str = ""
     #: Whether the run ends with it: it "must" (by its nature), or it "may" (the device goes to its safe state over it,
     #: in order). Then what was done until then counts, and no more is expected.

@@ -22,7 +22,8 @@ OWN_FOLDER = Path(__file__).parent / "attacks"
 DESIGN_FOLDER = "attacks"
 #: What an attack from outside may strike.
 STRUCK = ("world", "monitor")
-FLASH = "flash"
+#: What one with a tamper may strike: the flash of a device that is off, or the whole device in somebody's hand.
+FLASH = ("flash", "device")
 _NAME = re.compile(r"([a-z]\d{2})_[a-z0-9_]+\.py")
 
 
@@ -78,12 +79,12 @@ def _load(attack_id: str, path: Path, *, is_own: bool) -> Attack:
         raise AttackFileWrong(f"{path}: its ATTACK says {found.id}; let file name and id agree")
     if sum(door is not None for door in (found.inject, found.strike, found.tamper)) != 1:
         raise AttackFileWrong(
-            f"{path}: an attack has an injector inside (inject) or outside (strike), or one for the flash (tamper), "
-            "one of them"
+            f"{path}: an attack has an injector inside (inject) or outside (strike), or one for a device that is "
+            "off (tamper), one of them"
         )
-    if found.tamper is not None and found.strikes != FLASH:
+    if found.tamper is not None and found.strikes not in FLASH:
         raise AttackFileWrong(
-            f"{path}: an attack with a tamper strikes the {FLASH}; its ATTACK says {found.strikes!r}"
+            f"{path}: an attack with a tamper strikes the {' or the '.join(FLASH)}; its ATTACK says {found.strikes!r}"
         )
     if found.tamper is None and found.strikes not in (STRUCK if found.strike is not None else ("",)):
         raise AttackFileWrong(

@@ -175,3 +175,17 @@ def foreign_image_ran(seen: Observations, _injection: Injection) -> Effect:
     if seen.boot_refused:
         return Effect(False, f"The device did not start: {seen.boot_refused}.")
     return Effect(False, "The foreign image did not run.")
+
+
+def affirmed_although_foreign(seen: Observations, _injection: Injection) -> Effect:
+    """A verifier affirmed the device's release although code that is not of it ran."""
+    if seen.attested is None and not seen.boot_refused:
+        raise CannotTell("nobody challenged the device, or it did not answer")
+    if seen.attested is None:
+        is_wall = bool(seen.boot_rules - NO_WALLS)
+        return Effect(False if is_wall else None, f"The device did not start: {seen.boot_refused}.")
+    if not any(FOREIGN_MARK in line.text for line in seen.log_lines):
+        raise CannotTell("the foreign code did not run, so there was nothing to be told or hidden")
+    if seen.attested.verdict == "AFFIRMING":
+        return Effect(True, f"The verifier affirmed it ({seen.attested.sentence}), and a foreign image ran.")
+    return Effect(False, f"The verifier said {seen.attested.verdict}: {seen.attested.sentence}.")

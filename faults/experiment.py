@@ -31,7 +31,7 @@ from monitor.design import Design
 from monitor.loader import load_design, load_schemas
 from sandbox import walls
 from world.bench import Bench, BenchError, Plan, Record, run_folder
-from world.devices import Overlay
+from world.devices import Opened, Overlay
 from world.making import configs_of, load_world
 from world.nursery import Nursery
 
@@ -154,7 +154,7 @@ def _attacked(
     if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
         if len(schedule) > 1:
             raise BenchError("an attack on the flash of a device that is off stands alone in its run")
-        plan = replace(plan, tamper=_tampers(design, schedule, tampered))
+        plan = replace(plan, tamper=_tampers(design, schedule, tampered, plan.without))
         nursery = None  # which starts no device of its own
     with (
         Collector() as collector,
@@ -206,13 +206,16 @@ def _attacked(
 
 
 def _tampers(
-    design: Design, schedule: Sequence[Injection], reports: dict[tuple[str, int], Report]
-) -> Callable[[Path], None]:
+    design: Design,
+    schedule: Sequence[Injection],
+    reports: dict[tuple[str, int], Report],
+    without: frozenset[str],
+) -> Callable[[Opened], None]:
     """What attacks on the flash do to it, in their order; each leaves its report."""
     victim = next((p.name for p in design.partitions if p.is_critical), "")
 
-    def tamper(flash: Path) -> None:
-        shop = Workshop(flash, design, victim)
+    def tamper(opened: Opened) -> None:
+        shop = Workshop(opened, design, victim, without)
         for one in schedule:
             door = attack_files.built(design.folder)[one.attack_id].tamper
             if door is not None:

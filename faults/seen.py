@@ -121,6 +121,18 @@ class Missed(NamedTuple):
     partition: str
 
 
+class Attested(NamedTuple):
+    """What a verifier made of the device's answer to its challenge: the verdict's name, why, and whose device it is.
+
+    ``is_debug`` is the device's own word, None when nothing could be read.
+    """
+
+    verdict: str
+    sentence: str
+    serial: str
+    is_debug: bool | None
+
+
 @dataclass(frozen=True)
 class Observations:
     """All that the harness saw of a run. ``None`` says that it did not look; to ask then raises ``CannotTell``.
@@ -163,6 +175,10 @@ class Observations:
     boot_refused: str | None = None
     #: The rules by which.
     boot_rules: frozenset[str] = frozenset()
+    #: None when nobody challenged the device, or it did not answer.
+    attested: Attested | None = None
+    #: What ROM said of a permission to debug; empty when it was brought none.
+    debug_told: str = ""
     #: Outside attacks that were carried out: id and frame.
     struck: frozenset[tuple[str, int]] = frozenset()
     attacker: str = ATTACKED

@@ -15,6 +15,7 @@ from ipc_schemas.release import (
     COUNTER_MAX,
     FORMAT,
     LIST_NUMBER_MAX,
+    Certificate,
     Digest,
     Layer,
     Name,
@@ -130,6 +131,13 @@ class SignedUnlock(Shape, frozen=True):
 
     payload: Annotated[bytes, Meta(min_length=1, max_length=UNLOCK_BYTES_MAX)]
     signature: Signature
+
+
+class Permission(Shape, frozen=True):
+    """A signed debug unlock as it is brought to a device, and the certificates (DER) of who signed it."""
+
+    unlock: SignedUnlock
+    chain: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=6)]
 
 
 class Command(Shape, frozen=True, tag_field="command", tag=str.lower):

@@ -198,7 +198,9 @@ class PowerOn(Link, frozen=True):
     as ``60x``. ``without`` names the walls to leave out. ``accept_degraded`` lets the device run although this host
     lacks a wall that the design requires. ``restored`` are walls that a partition lacks by its design and that are put
     up for it all the same, each as ``partition.wall``. ``priority`` is ``rt`` where what is critical shall have
-    real-time priority and processors of its own, as far as the host grants it.
+    real-time priority and processors of its own, as far as the host grants it. ``nonce`` is a verifier's challenge,
+    empty when nobody asks. ``successor`` is the register of a release that may open the settings that this one seals,
+    empty for none.
     """
 
     flash: Path
@@ -211,6 +213,8 @@ class PowerOn(Link, frozen=True):
     accept_degraded: bool
     restored: Names = ()
     priority: Name = ""
+    nonce: Annotated[bytes, _Meta(max_length=64)] = b""
+    successor: Annotated[bytes, _Meta(max_length=32)] = b""
 
 
 class Note(Link, frozen=True):

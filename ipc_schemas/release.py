@@ -127,6 +127,16 @@ class Layer(Shape, frozen=True):
     signature: Annotated[bytes, Meta(max_length=64)] = b""
 
 
+class SealedSettings(Shape, frozen=True):
+    """One partition's settings as they lie in flash: which release sealed them, by the value of its measurement
+    register, and the box (``boot.sealing``).
+    """
+
+    format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
+    register: Digest
+    box: Annotated[bytes, Meta(min_length=1, max_length=64 << 10)]
+
+
 class Refusal(Shape, frozen=True):
     """Why a stage does not start the next one: the rule that was broken, by whom, and what to do."""
 
@@ -143,8 +153,10 @@ class Handover(Shape, frozen=True):
 
     ``flash`` is the folder of slots and trust; ``packages`` the folder of installed packages. ``element`` and
     ``control`` are descriptors: the socket to the secure element, and the one to whoever switched the device on.
-    ``command`` is what the monitor is to be. ``without`` are the walls that an experiment leaves out. The rest is
-    filled in on the way: the slot, the measured log, the layers, and the secret of the stage that is started.
+    ``command`` is what the monitor is to be. ``permission`` is what a service connector gave ROM: an encoded
+    ``element.Permission`` to debug the device in this boot, empty for none. ``without`` are the walls that an
+    experiment leaves out. The rest is filled in on the way: the slot, the measured log, the layers, and the secret of
+    the stage that is started.
     """
 
     flash: Annotated[str, Meta(max_length=4_096)]
@@ -152,6 +164,7 @@ class Handover(Shape, frozen=True):
     element: Annotated[int, Meta(ge=3, le=1_023)]
     control: Annotated[int, Meta(ge=3, le=1_023)]
     command: Name
+    permission: Annotated[bytes, Meta(max_length=64 << 10)] = b""
     without: Annotated[tuple[Name, ...], Meta(max_length=128)] = ()
     slot: Annotated[str, Meta(max_length=1)] = ""
     log: Annotated[tuple[Measurement, ...], Meta(max_length=512)] = ()

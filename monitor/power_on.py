@@ -11,14 +11,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
 from boot import stage
-from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import codec, links
 from ipc_schemas.release import Handover
@@ -28,6 +27,7 @@ from monitor.design import Design, DesignError
 from monitor.flash import STAGE, Content, Flash
 from monitor.priority import Priority, rt_share_us
 from monitor.seat import StopRun
+from monitor.vault import Vault
 from monitor.warden import Warden
 from sandbox import linux, passport, scheduling, walls
 from sandbox.launcher import Launcher, LaunchError
@@ -72,8 +72,10 @@ def one_device(handover: Handover, launcher: Launcher, host: passport.Passport) 
     control = socket.socket(fileno=handover.control)
     try:
         chip = stage.element_of(handover)
-        flash = Flash(handover, chip.facts())
-        return stand_by(control, launcher, host, flash, chip)
+        vault = Vault(handover, chip)
+        flash = Flash(msgspec.structs.replace(handover, secret=b""), chip.facts())
+        os.close(handover.element)
+        return stand_by(control, launcher, host, flash, vault)
     except Refused as refused:
         tell_refusal(Speaker(control), handover.slot, refused)
         return links.EXIT_RESET
@@ -93,11 +95,11 @@ def prepare() -> None:
 
 
 def stand_by(
-    control: socket.socket, launcher: Launcher, host: passport.Passport, flash: Flash, chip: Element | None
+    control: socket.socket, launcher: Launcher, host: passport.Passport, flash: Flash, vault: Vault | None
 ) -> int:
     """Wait for one order on ``control`` and carry it out. Returns the exit status. The launcher stays the caller's.
 
-    ``chip`` is the secure element, where this monitor has one to itself.
+    ``vault`` is what a monitor that was booted by itself has; one out of a nursery has none.
     """
     control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     speaker = Speaker(control)
@@ -108,12 +110,11 @@ def stand_by(
         with open(descriptors[0], "rb") as content:
             content.seek(0)
             order = codec.Codec(links.PowerOn).decode_loosely(content.read(_ORDER_BYTES_MAX))
-        return _power_on(order, host, launcher, speaker, control, flash, chip)
+        return _power_on(order, host, launcher, speaker, control, flash, vault)
     except Refused as refused:
         tell_refusal(speaker, flash.slot, refused)
-        return (
-            links.EXIT_RESET if chip is not None else 2
-        )  # a nursery's: nobody's power supply starts it again
+        # One out of a nursery: nobody's power supply starts it again.
+        return links.EXIT_RESET if vault is not None else 2
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2
@@ -136,7 +137,7 @@ def _power_on(
     speaker: Speaker,
     control: socket.socket,
     flash: Flash,
-    chip: Element | None,
+    vault: Vault | None,
 ) -> int:
     started_s = time.monotonic()
     early: list[int] = []
@@ -148,6 +149,7 @@ def _power_on(
     speaker.tell(
         0, "chain", "", f"release {content.release.version} verified", _told(content, flash.root_sha256)
     )
+    order = _settled(order, content, vault, speaker)
     design = content.design.with_walls(order.restored)
     module = loader.load_schemas(design)
     findings = rules.unaccepted(design, rules.check(design, module))
@@ -172,10 +174,62 @@ def _power_on(
 
     def confirm() -> None:
         critical = [core.lives.seats[p.name] for p in design.partitions if p.is_critical]
-        if chip is not None and all(seat.life is not None and not seat.is_starting for seat in critical):
-            flash.confirm(chip, content)
+        if vault is None:
+            return
+        if all(seat.life is not None and not seat.is_starting for seat in critical):
+            flash.confirm(vault.chip, content)
+            _seal(order, content, vault, speaker)
+        vault.close()
 
     return _run(core, order, book, speaker, started_s, confirm)
+
+
+def _settled(order: links.PowerOn, content: Content, vault: Vault | None, speaker: Speaker) -> links.PowerOn:
+    """The challenge of the order is answered, and the settings that the world does not give are those in flash.
+
+    Raises ``Refused``.
+    """
+    if order.nonce and vault is None:
+        speaker.tell(0, "attestation", "", "not attested: warm start, this monitor has no secret of its own")
+    if vault is None:
+        return order
+    if order.nonce:
+        answer = vault.answer(order.nonce, content.log, content.release)
+        speaker.tell(0, "attestation", "", "the challenge is answered", answer)
+    opened = vault.settings(name for name in _sealable(content.design) if name not in order.configs)
+    if opened:
+        _tell_settings(speaker, f"{_of(opened)} were opened: they lay sealed in flash", opened, content)
+    return msgspec.structs.replace(order, configs={**order.configs, **opened})
+
+
+def _seal(order: links.PowerOn, content: Content, vault: Vault, speaker: Speaker) -> None:
+    """What has proven itself may keep its settings. That it cannot is told, and no reason to stop a therapy."""
+    kept = {name: order.configs[name] for name in _sealable(content.design) if name in order.configs}
+    try:
+        sealed = vault.keep(kept)
+        if order.successor:
+            vault.chip.authorise_successor(order.successor)
+    except Refused as refused:
+        speaker.tell(0, "settings", "", f"not sealed: {refused}", {"failed": True})
+        return
+    if sealed:
+        found = content.release
+        _tell_settings(
+            speaker, f"{_of(sealed)} are sealed to {found.device} {found.version}", sealed, content
+        )
+
+
+def _tell_settings(speaker: Speaker, text: str, names: Iterable[str], content: Content) -> None:
+    speaker.tell(0, "settings", "", text, {"of": sorted(names), "release": content.release.version})
+
+
+def _of(names: Iterable[str]) -> str:
+    return f"the settings of {', '.join(sorted(names))}"
+
+
+def _sealable(design: Design) -> list[str]:
+    """The critical partitions that have settings."""
+    return [p.name for p in design.partitions if p.is_critical and p.config is not None]
 
 
 def _run(

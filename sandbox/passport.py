@@ -71,6 +71,7 @@ def issue(findings: dict[str, trials.Finding], where: host.Host, took_ms: float 
     entries = [_entry(wall.name, findings, where) for wall in walls.OS_WALLS]
     entries += [Entry(wall.name, True, "our own gates and monitor") for wall in walls.POLICING_WALLS]
     entries += [Entry(wall.name, True, "our own boot stages") for wall in walls.BOOT_WALLS]
+    entries += [Entry(wall.name, True, "our own verifier, factory, element") for wall in walls.TRUST_WALLS]
     return Passport(tuple(entries), took_ms)
 
 

@@ -1,7 +1,8 @@
 """The names of all walls. A wall is one named protection that an experiment can switch off.
 
 Operating-system walls are raised by this room around a process; policing walls by gates and the monitor around
-messages; walls of the boot by its stages (``boot``) around what may run at all. ``needs`` names walls without which one
+messages; walls of the boot by its stages (``boot``) around what may run at all; walls of trust by a verifier, a factory
+and the secure element around what is believed of a device. ``needs`` names walls without which one
 cannot stand, ``needs_unprivileged`` those that only root can do without.
 """
 
@@ -77,10 +78,20 @@ BOOT_WALLS = (
     Wall("platform", "no other interpreter or package than the manifest names"),
 )
 
-WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS + BOOT_WALLS}
+#: Around the device rather than in it: of whoever it proves itself to, of the factory that names it, of its element.
+TRUST_WALLS = (
+    Wall("nonce", "no answer but to the challenge that a verifier has just drawn, once"),
+    Wall("layers", "no measured log that says otherwise than the layers, each signed by the one before it"),
+    Wall("pathlen", "no authority below a factory: it names devices, and nobody who would name more"),
+    Wall("request", "nothing of a certificate request gets into a certificate but the key"),
+    Wall("unlock", "debugging opens on the one device that its signed permission names"),
+)
+
+WALLS: dict[str, Wall] = {wall.name: wall for wall in OS_WALLS + POLICING_WALLS + BOOT_WALLS + TRUST_WALLS}
 OS_WALL_NAMES = frozenset(wall.name for wall in OS_WALLS)
 POLICING_WALL_NAMES = frozenset(wall.name for wall in POLICING_WALLS)
 BOOT_WALL_NAMES = frozenset(wall.name for wall in BOOT_WALLS)
+TRUST_WALL_NAMES = frozenset(wall.name for wall in TRUST_WALLS)
 ALL = frozenset(WALLS)
 
 

@@ -7,6 +7,7 @@ alone.
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +36,8 @@ from world.nursery import Nursery
 
 _NOTES: codec.Codec[links.Note] = codec.Codec(links.Note)
 _POLL_MS = 100
+#: The largest is an attestation.
+_NOTE_BYTES_MAX = 1 << 17
 #: From the order until the monitor has the world's gate: it loads the design, tries the walls, packs the images.
 BOOT_S_MAX = 60.0
 #: A device that asks for another start spends an attempt of a slot with each; with none left, ROM ends in safe state.
@@ -60,6 +63,19 @@ class World(Protocol):
 
     def orphaned(self, frames: int) -> None:
         """Go on for so many frames without the device."""
+
+
+class Verifier(Protocol):
+    """Somebody who wants to be shown which release a device runs."""
+
+    def challenge(self, serial: str, design: Design, overlays: dict[str, Overlay]) -> bytes:
+        """A nonce for this device, which is about to be switched on with this design's release.
+
+        ``serial`` is empty for the device of a nursery, which is many at a time.
+        """
+
+    def hear(self, token: bytes, identity: tuple[bytes, ...]) -> str:
+        """The answer, and the manufacturer's certificates of the device (DER), its own first. In a line: what of it."""
 
 
 class BenchError(Exception):
@@ -94,11 +110,16 @@ class Plan:
     #: Walls that a partition lacks by its design, put up all the same: each as ``partition.wall``.
     restored: frozenset[str] = frozenset()
     priority: str = ""
-    #: What is done to the flash of the device, which has been in use, before it is switched on. Then it is a result of
-    #: the run, not an error, when it does not start.
-    tamper: Callable[[Path], None] | None = None
-    #: The folder of a device that a factory has made, to be switched on as it is; otherwise one is made for the run.
-    device: Path | None = None
+    #: What is done to the device, which has been in use, before it is switched on. Then it is a result of the run, not
+    #: an error, when it does not start.
+    tamper: Callable[[devices.Opened], None] | None = None
+    #: A device that was made before, to be switched on as it is; otherwise there is a new one.
+    device: devices.Device | None = None
+    verifier: Verifier | None = None
+    #: Whether the world gives the critical partitions their settings. Otherwise they are those in the device's flash.
+    gives_settings: bool = True
+    #: The register of a release that may open the settings that this run's device seals.
+    successor: bytes = b""
 
 
 @dataclass(slots=True)
@@ -173,12 +194,14 @@ class Bench:
 
     def _start(self, control: socket.socket, plan: Plan | None) -> MonitorProcess:
         with _as_bench_error():
+            made: AbstractContextManager[devices.Ready]
             if plan is None:
                 made = devices.ready()
             elif plan.device is not None:
-                made = devices.standing(plan.device)
+                made = devices.Ready(plan.device, without=plan.without)
             else:
-                made = devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
+                design = load_design(plan.design, walls.ALL)
+                made = devices.ready(design, plan.overlays, plan.tamper, plan.without)
             self.device = self._powered.enter_context(made)
         self.switched_on_s = time.monotonic()
         return self.device.switch_on(links.MONITOR, control, self._without)
@@ -247,6 +270,26 @@ class Bench:
             devices.write_flash(folder / "flash", design, plan.overlays)
         return str(folder / "flash"), devices.SLOT
 
+    def _challenge(self, plan: Plan, design: Design) -> bytes:
+        """The verifier's nonce, if there is one. Of a monitor out of a nursery an answer is asked, too: it says no."""
+        if plan.verifier is None:
+            return b""
+        serial = self.device.device.serial if self.device is not None else ""
+        return plan.verifier.challenge(serial, design, plan.overlays)
+
+    def answered(self, note: links.Note, plan: Plan) -> links.Note:
+        """An answer goes to the verifier, by way of whoever sits on the line. The verdict takes its place."""
+        if plan.verifier is None or "token" not in note.facts:
+            return note
+        token = base64.b64decode(str(note.facts["token"]))
+        opened = self.device.opened if self.device is not None else None
+        if opened is not None and opened.on_line is not None:
+            token = opened.on_line(token)
+        told = note.facts["identity"]
+        assert isinstance(told, list)
+        said = plan.verifier.hear(token, tuple(base64.b64decode(each) for each in told))
+        return links.Note(note.frame, note.kind, "", said, {})
+
     def run(
         self,
         plan: Plan,
@@ -265,6 +308,8 @@ class Bench:
         record = Record(plan, folder, world)
         started_s = time.monotonic()
         flash, slot = self._flash_for(plan, design, folder)
+        with _as_bench_error():
+            nonce = self._challenge(plan, design)
         order = links.PowerOn(
             flash=flash,
             slot=slot,
@@ -276,6 +321,8 @@ class Bench:
             accept_degraded=plan.accept_degraded,
             restored=tuple(sorted(plan.restored)),
             priority=plan.priority,
+            nonce=nonce,
+            successor=plan.successor,
         )
         budgets_ms = sum(window.budget_ms for window in design.windows)
         frame_s_max = (budgets_ms if plan.clock == "virtual" else design.frame_ms) / 1_000
@@ -324,7 +371,11 @@ def _as_bench_error() -> Iterator[None]:
 def _configs(design: Design, plan: Plan, world: Any) -> dict[str, bytes]:
     """The configuration of each partition that has one. Raises ``DesignError``."""
     given = configs_of(design, world)
-    found = {p.name: given[p.config] for p in design.partitions if p.config is not None and p.config in given}
+    found = {
+        p.name: given[p.config]
+        for p in design.partitions
+        if p.config is not None and p.config in given and (plan.gives_settings or not p.is_critical)
+    }
     return found | {name: other.config for name, other in plan.overlays.items() if other.config}
 
 
@@ -370,7 +421,7 @@ class _Session:
         """Hear what the monitor has said. A closed control socket means that it has ended."""
         while True:
             try:
-                message = self._bench.control.recv(1 << 16)
+                message = self._bench.control.recv(_NOTE_BYTES_MAX)
             except BlockingIOError:
                 return
             except OSError:
@@ -384,6 +435,8 @@ class _Session:
             self._was_refused |= is_refusal
             if is_refusal and note in self._record.notes:
                 continue  # the same at each start
+            if note.kind == "attestation":
+                note = self._bench.answered(note, self._record.plan)
             self._record.notes.append(note)
             self._on_note(note)
             if note.kind == "world_gate" and self._socket is None:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from boot.element import Element
 from ipc_schemas import element
 from monitor.design import Design
 from world import leftovers, power
@@ -106,23 +107,45 @@ def signers_of(design: Design | None) -> dict[str, Signer]:
     return {p.name: _supplier(p.name, p.safety_class.value) for p in design.partitions}
 
 
-def write_flash(flash: Path, design: Design | None, overlays: Mapping[str, Overlay]) -> None:
+def published(design: Design, overlays: Mapping[str, Overlay], version: str = VERSION) -> dict[str, bytes]:
+    """The signed texts of this design's release, by the names of their files. Raises ``packing.ImageError``."""
+    texts = development.texts_of(parts_of(design, overlays), version, design.name)
+    return factory().signed(texts, signers_of(design))
+
+
+def write_flash(
+    flash: Path, design: Design | None, overlays: Mapping[str, Overlay], version: str = VERSION
+) -> None:
     """A whole flash: what is trusted, and in slot ``a`` the release of this design, each image by its own supplier.
 
     Without a design the release has the two first stages only. Raises ``packing.ImageError``.
     """
     factory().write_trust(flash)
     name = design.name if design is not None else "bench"
-    factory().write_release(flash, SLOT, parts_of(design, overlays), VERSION, name, signers_of(design))
+    factory().write_release(flash, SLOT, parts_of(design, overlays), version, name, signers_of(design))
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where the parts of one device lie: its ROM, its flash, its secure element."""
+    """Where the parts of one device lie: its ROM, its flash, its secure element. ``serial`` is what it goes by."""
 
     rom: Path
     flash: Path
     element: Path
+    serial: str = SERIAL
+
+
+@dataclass(slots=True)
+class Opened:
+    """A device that is off, in the hands of somebody who may change its flash, swap it for another, or stay beside it.
+
+    ``service`` is asked at the next power-on, with the nonce of that boot, for a signed permission to debug the
+    device. ``on_line`` sits between the device and whoever it proves itself to, and passes on what it likes.
+    """
+
+    device: Device
+    service: Callable[[bytes], bytes] | None = None
+    on_line: Callable[[bytes], bytes] | None = None
 
 
 @cache
@@ -162,13 +185,18 @@ def _use(made: Device, parts: Mapping[str, Made]) -> None:
 class Ready:
     """A device whose element has power and which nobody has switched on yet. Use as a context manager.
 
-    ``link`` is the element's; it is another one after each reset.
+    ``link`` is the element's; it is another one after each reset. ``opened`` is who had the device in hand before, and
+    stays beside it; ``without`` are walls that an experiment leaves out of the element.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(
+        self, device: Device, opened: Opened | None = None, without: frozenset[str] = frozenset()
+    ) -> None:
+        self.device = device
+        self.opened = opened
+        self._without = without
         self._power = ExitStack()
-        self.link = self._power.enter_context(power.element(device.element))
+        self.link = self._power.enter_context(power.element(device.element, without))
 
     def __enter__(self) -> Self:
         return self
@@ -179,49 +207,53 @@ class Ready:
     def reset(self) -> None:
         """Take the power off the element and give it back. Whoever was switched on before has ended."""
         self._power.close()
-        self.link = self._power.enter_context(power.element(self._device.element))
+        self.link = self._power.enter_context(power.element(self.device.element, self._without))
 
     def switch_on(
         self, command: str, control: socket.socket, without: frozenset[str] = frozenset()
     ) -> subprocess.Popen[bytes]:
         """ROM's process, in which the monitor will be; ``command`` is what it is to be."""
-        return power.switch_on(self._device.rom, self._device.flash, self.link, control, command, without)
+        permission = b""
+        if self.opened is not None and self.opened.service is not None:
+            permission = self.opened.service(Element(self.link.dup()).facts().nonce)
+        made = self.device
+        return power.switch_on(made.rom, made.flash, self.link, control, command, without, permission)
 
 
-@contextmanager
-def standing(folder: Path) -> Iterator[Ready]:
+def at(folder: Path) -> Device:
     """A device that a factory made, with whatever its element kept and its flash holds.
 
     Raises ``packing.ImageError`` when the folder is no device's.
     """
-    made = Device(folder / "rom.img", folder / "flash", folder / "element")
+    made = Device(folder / "rom.img", folder / "flash", folder / "element", serial="")
     if not made.rom.is_file() or not made.element.is_dir():
         raise packing.ImageError(
             f"{folder}: there is no device in this folder; name one that provision devices has made"
         )
     if not made.flash.is_dir():
         raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
-    with Ready(made) as one:
-        yield one
+    return made
 
 
 @contextmanager
 def ready(
     design: Design | None = None,
     overlays: Mapping[str, Overlay] | None = None,
-    tamper: Callable[[Path], None] | None = None,
+    tamper: Callable[[Opened], None] | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Ready]:
     """A new device of this session's factory.
 
     With ``tamper`` it has been in use: its floors are those of its release. Then it was switched off, and ``tamper``
-    had its flash. At the end of the block the device is gone; that its process is, the caller sees to.
+    had it in hand. At the end of the block the device is gone; that its process is, the caller sees to.
 
     Raises ``packing.ImageError``.
     """
     with device() as made:
         write_flash(made.flash, design, overlays or {})
+        opened = Opened(made)
         if tamper is not None:
             _use(made, parts_of(design, {}))
-            tamper(made.flash)
-        with Ready(made) as found:
+            tamper(opened)
+        with Ready(opened.device, opened, without) as found:
             yield found

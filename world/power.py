@@ -18,20 +18,35 @@ from pathlib import Path
 from boot import image
 from ipc_schemas import codec, interpreter
 from ipc_schemas.release import Handover
+from sandbox import walls
 
 _ROOT = Path(__file__).resolve().parent.parent
-_ELEMENT = "import sys; from boot.element_process import main; main(int(sys.argv[1]), sys.argv[2])"
+_ELEMENT = (
+    "import sys; from boot.element_process import main; "
+    "main(int(sys.argv[1]), sys.argv[2], frozenset(sys.argv[3:]))"
+)
 _GONE_S_MAX = 5.0
 
 
 @contextmanager
-def element(folder: Path) -> Iterator[socket.socket]:
-    """An element's end of its socket. At the end of the block its power goes."""
+def element(folder: Path, without: frozenset[str] = frozenset()) -> Iterator[socket.socket]:
+    """An element's end of its socket. At the end of the block its power goes.
+
+    ``without`` are walls that an experiment leaves out.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-s", "-c", _ELEMENT, str(theirs.fileno()), str(folder)],
+                [
+                    sys.executable,
+                    "-s",
+                    "-c",
+                    _ELEMENT,
+                    str(theirs.fileno()),
+                    str(folder),
+                    *sorted(without & walls.TRUST_WALL_NAMES),
+                ],
                 pass_fds=(theirs.fileno(),),
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
@@ -68,10 +83,20 @@ def switch_on(
     control: socket.socket,
     command: str,
     without: frozenset[str] = frozenset(),
+    permission: bytes = b"",
 ) -> subprocess.Popen[bytes]:
-    """ROM, started. It has the element on ``link`` and talks on ``control``; both ends stay the caller's to close."""
+    """ROM, started. It has the element on ``link`` and talks on ``control``; both ends stay the caller's to close.
+
+    ``permission`` is what lies at the service connector.
+    """
     handover = Handover(
-        str(flash), packages_folder(), link.fileno(), control.fileno(), command, tuple(sorted(without))
+        str(flash),
+        packages_folder(),
+        link.fileno(),
+        control.fileno(),
+        command,
+        permission,
+        tuple(sorted(without)),
     )
     paper = image.sealed(codec.encode(handover))
     needed = ",".join([str(control.fileno()), *({"platform"} & without)])

@@ -75,7 +75,9 @@ def booted(flash: Path, known: element.Facts | None = None, without: tuple[str, 
     )
     digest = hashlib.sha256(codec.encode(found)).digest()
     log = measured.Log().appended("rom", "release", found.device, found.version, digest, "the maker")
-    handover = Handover(str(flash), power.packages_folder(), 3, 4, links.MONITOR, without, "a", log.lines)
+    handover = Handover(
+        str(flash), power.packages_folder(), 3, 4, links.MONITOR, without=without, slot="a", log=log.lines
+    )
     return Flash(handover, known or facts())
 
 

@@ -41,7 +41,7 @@ def spoil_with_a_recovery(flash: Path) -> None:
 
 
 def start(tamper: Callable[[Path], None], hear: Callable[[links.Note], None] = lambda _: None) -> Record:
-    plan = Plan(THERMOSTAT, FRAMES, tamper=tamper)
+    plan = Plan(THERMOSTAT, FRAMES, tamper=lambda opened: tamper(opened.device.flash))
     with run_folder() as folder, Bench(plan=plan) as one:
         return one.run(plan, folder, on_note=hear)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -63,6 +64,13 @@ class Made:
     entry: str = ""
     security_counter: int = 1
     platform: tuple[tuple[str, bytes], ...] = ()
+
+
+class Texts(NamedTuple):
+    """The texts of a release, without their signatures: the release's own, and each image's manifest, by name."""
+
+    release: bytes
+    manifests: dict[str, bytes]
 
 
 class Factory:
@@ -153,16 +161,36 @@ class Factory:
         """Sign and write images, manifests and the release. ``signers`` are who signs which image, else the maker."""
         shelf = flash / f"slot_{slot}"
         shelf.mkdir(parents=True, exist_ok=True)
-        listed = []
+        texts = texts_of(parts, version, device, hardware_id)
         for name, made in sorted(parts.items()):
-            payload = codec.encode(manifest_of(name, made, version, hardware_id))
-            signer = (signers or {}).get(name, self.maker)
             (shelf / f"{name}.img").write_bytes(made.content)
-            (shelf / f"{name}.bhm").write_bytes(enveloped(release.MANIFEST_LABEL, payload, signer))
-            listed.append(Part(name, hashlib.sha256(payload).digest()))
-        found = Release(release.FORMAT, device, version, hardware_id, tuple(listed))
-        (shelf / "release.bhm").write_bytes(enveloped(release.RELEASE_LABEL, codec.encode(found), self.maker))
-        return found
+        for file, content in self.signed(texts, signers or {}).items():
+            (shelf / file).write_bytes(content)
+        return codec.Codec(Release).decode(texts.release)
+
+    def signed(self, texts: Texts, signers: Mapping[str, Signer]) -> dict[str, bytes]:
+        """The texts of a release with their signatures, each as it lies in flash, by the name of its file."""
+        files = {
+            f"{name}.bhm": enveloped(release.MANIFEST_LABEL, payload, signers.get(name, self.maker))
+            for name, payload in texts.manifests.items()
+        }
+        return files | {"release.bhm": enveloped(release.RELEASE_LABEL, texts.release, self.maker)}
+
+    def lists(self, revoked: Iterable[Certificate] = (), number: int = 1) -> tuple[bytes, ...]:
+        """The revocation lists (DER) of all authorities, as the maker publishes them; ``revoked`` are devices."""
+        fresh_until = self.now + timedelta(days=365)
+        devices = {one.serial_number: self.now for one in revoked}
+        listed = (
+            (self.root, self.revoked["root"]),
+            (self.platform, self.revoked["platform"]),
+            (self.plant, devices),
+        )
+        return tuple(
+            certificates.revocation_list(issuer, taken_back, number, self.now, fresh_until).public_bytes(
+                Encoding.DER
+            )
+            for issuer, taken_back in listed
+        )
 
     def manufacture(self, folder: Path, serial: str) -> Certificate:
         """A new device: fuses, its secret (drawn inside), its identity certified, and locked. Its IDevID."""
@@ -184,6 +212,21 @@ def linked(folder: Path) -> Iterator[Element]:
     """The secure element in ``folder``, switched on and off again."""
     with power.element(folder) as end:
         yield Element(end)
+
+
+def texts_of(
+    parts: Mapping[str, Made],
+    version: str = "1.0",
+    device: str = "insulin_pump",
+    hardware_id: str = HARDWARE_ID,
+) -> Texts:
+    """What is signed of a release of these parts."""
+    manifests = {
+        name: codec.encode(manifest_of(name, made, version, hardware_id))
+        for name, made in sorted(parts.items())
+    }
+    listed = tuple(Part(name, hashlib.sha256(payload).digest()) for name, payload in manifests.items())
+    return Texts(codec.encode(Release(release.FORMAT, device, version, hardware_id, listed)), manifests)
 
 
 def manifest_of(name: str, made: Made, version: str, hardware_id: str) -> Manifest:

@@ -12,7 +12,7 @@ from world.factory import images
 #: What ROM and bootloader import beside what is ours. A package's own needs are named, too.
 BOOT = (platform.PYTHON, "OpenSSL", "_cffi_backend", "cryptography", "msgspec", "typing_extensions")
 #: The same of the monitor, and of what it starts.
-MONITOR = (*BOOT, "pyseccomp", "zmq")
+MONITOR = (*BOOT, "_cbor2", "cbor2", "pyseccomp", "zmq")
 
 
 @cache
