@@ -111,13 +111,14 @@ def _labelled(text: Text, label: str) -> Text:
 def finding(found: Finding, flaws: Sequence[str], label: str) -> Group:
     """One experiment: its line, what each attack did, how it compares, and what of the design let it through."""
     lines: list[Text] = [Text(found.experiment.line, style="dim")]
-    rows = catalogue.rows()
+    rows, attacks = catalogue.rows(), attack_files.built(found.run.design.folder)
     for one, effect, treated in zip(found.experiment.schedule, found.effects, found.treated, strict=True):
-        lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
+        when = f"in frame {one.frame}" if attacks[one.attack_id].tamper is None else "before power-on"
+        lines.append(Text(f"{one.attack_id} {when}: {effect.sentence}"))
         wanted = f"; the catalogue expects {rows[one.attack_id].expected}" if one.attack_id in rows else ""
         lines.append(Text(f"  seen to be done about it: {treated or 'nothing'}{wanted}", "dim"))
     comparison = found.comparison
-    if comparison is not None and not found.experiment.without:
+    if comparison is not None and not found.experiment.without and not found.run.was_refused:
         same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")
         lines.append(
             Text(f"the critical partitions' {comparison.messages} messages beside the replay: {same}")

@@ -52,7 +52,11 @@ _BOOT_EPILOG = """\b
 Examples:
   run_device.py boot
   run_device.py boot --explain
-  run_device.py boot --explain --without platform
+  run_device.py boot --attack B05                    somebody had the flash: who refuses it, by which rule
+  run_device.py boot --attack B05 --without digest   and without that rule
+  run_device.py boot --attack 'B09(signer=revoked)'  an attack with a parameter
+\b
+Exit status: 0 it is on, or, attacked, a rule kept it off; 1 otherwise.
 """
 _ATTACK_EPILOG = """\b
 Examples:
@@ -206,6 +210,11 @@ def run(**given: Any) -> int:
 @cli.command(epilog=_BOOT_EPILOG)
 @options.common
 @click.option("--explain", is_flag=True, help="Show the whole measured log and every check.")
+@click.option(
+    "--attack",
+    metavar="ID[(NAME=VALUE)]",
+    help="Before it is switched on, somebody who has its flash does this to it: one of the B rows of the catalogue.",
+)
 @without_option
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."

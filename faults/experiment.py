@@ -154,7 +154,7 @@ def _attacked(
     if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
         if len(schedule) > 1:
             raise BenchError("an attack on the flash of a device that is off stands alone in its run")
-        plan = replace(plan, tamper=_tampers(design, schedule, tampered))
+        plan = replace(plan, tamper=tampering(design, schedule, tampered))
         nursery = None  # which starts no device of its own
     with (
         Collector() as collector,
@@ -205,7 +205,7 @@ def _attacked(
     return _read(result, folder)
 
 
-def _tampers(
+def tampering(
     design: Design, schedule: Sequence[Injection], reports: dict[tuple[str, int], Report]
 ) -> Callable[[Path], None]:
     """What attacks on the flash do to it, in their order; each leaves its report."""
