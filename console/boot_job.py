@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -37,10 +37,11 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         given["design"], 1, given["seed"], without=given["without"], accept_degraded=given["degraded"]
     )
     heard: list[links.Note] = []
+    ends = ExitStack()
     if one is not None:
-        plan = replace(plan, tamper=runs.tampering(design, (one,), {}))
+        plan = replace(plan, tamper=runs.tampering(design, (one,), {}, ends))
     # A refusal was heard, and the page tells it.
-    with run_folder() as folder, Bench(plan=plan) as bench, suppress(BootRefused):
+    with ends, run_folder() as folder, Bench(plan=plan) as bench, suppress(BootRefused):
         bench.run(plan, folder, on_note=heard.append)
     started = _started(heard, given, design, one)
     output.show(boot_page.page(started, explains=given["explain"]))

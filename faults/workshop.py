@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +20,9 @@ import msgspec
 from boot import image
 from boot.scope import Scope
 from faults import foreign_program
+from faults.attack import Report
 from faults.effects import FOREIGN_MARK
+from faults.flash_watch import OnOpen
 from ipc_schemas import codec, release
 from ipc_schemas.release import Envelope, Manifest, Part, Release, Signed
 from monitor.design import WORLD, Design
@@ -37,6 +41,32 @@ import {program} as _foreign
 
 _foreign.take_over({name}, {ports!r}, {mark!r})
 """
+#: A monitor that puts the foreign program into the victim's image after it was verified. It keeps a copy of its own
+#: archive, so that it does not matter what takes its name.
+_FOREIGN_MONITOR = """
+import os, sys
+
+copy = os.memfd_create("image")
+with open(sys.argv[0], "rb") as archive, open(copy, "wb", closefd=False) as out:
+    out.write(archive.read())
+sys.path[0] = f"/proc/self/fd/{{copy}}"
+sys.path.append(sys.argv[1])
+from monitor import flash
+
+own = flash._Reader.files
+ADDED = {added!r}
+
+
+def files(reader, name, role):
+    found = own(reader, name, role)
+    return {{**found, **ADDED}} if name == {victim!r} else found
+
+
+flash._Reader.files = files
+from monitor.main import main
+
+main()
+"""
 _EVERY_ROLE = Scope(
     ("bootloader", "monitor", "design", "partition", "release"), (), ("A", "B", "C"), every_partition=True
 )
@@ -49,6 +79,8 @@ class Workshop:
     flash: Path
     design: Design
     victim: str
+    #: What goes on while the device runs, to be ended with the run.
+    ends: ExitStack
 
     @property
     def factory(self) -> Factory:
@@ -78,6 +110,12 @@ class Workshop:
         Its code begins where that of the device's own begins.
         """
         partition = self.design.partition(self.victim)
+        overlay = Overlay(partition.image, partition.entry, self._foreign_files())
+        return devices.partition_images(self.design, {self.victim: overlay})[self.victim]
+
+    def _foreign_files(self) -> dict[str, bytes]:
+        """What makes the victim's image a foreign one."""
+        partition = self.design.partition(self.victim)
         module, _, name = partition.entry.partition(":")
         outward = sorted(
             channel.source.partition(".")[2]
@@ -87,12 +125,30 @@ class Workshop:
         )
         file, program = f"{module.replace('.', '/')}.py", foreign_program.__name__.rpartition(".")[2]
         loaded = _LOADED.format(program=program, name=name, ports=outward, mark=FOREIGN_MARK)
-        added = {
+        return {
             file: (partition.image / file).read_bytes() + loaded.encode(),
             f"{program}.py": Path(foreign_program.__file__).read_bytes(),
         }
-        overlay = Overlay(partition.image, partition.entry, added)
-        return devices.partition_images(self.design, {self.victim: overlay})[self.victim]
+
+    def swap_monitor_once_opened(self) -> Report:
+        """Have a foreign monitor take the name of the device's own as soon as that one is opened, and give it back
+        when the monitor opens the design's manifest. The report says what was missed until the first was done.
+        """
+        path, kept, other = self.shelf / "monitor.img", self.flash / "own.img", self.flash / "foreign.img"
+        kept.write_bytes(path.read_bytes())
+        source = _FOREIGN_MONITOR.format(added=self._foreign_files(), victim=self.victim)
+        started = images.compiled("__main__.py", source.encode())
+        other.write_bytes(_with_file(path.read_bytes(), "__main__.pyc", started))
+        report: Report = {"missed": "nobody opened the monitor's image"}
+
+        def swap() -> None:
+            os.replace(other, path)
+            report["swapped"] = path.name
+            del report["missed"]
+
+        steps = [("monitor.img", swap), ("design.bhm", lambda: os.replace(kept, path))]
+        self.ends.enter_context(OnOpen(self.shelf, steps))
+        return report
 
     def stranger(self) -> Factory:
         """Somebody with a root of their own."""
@@ -209,6 +265,11 @@ def _grown(content: bytes) -> bytes:
     """An image with one file more: a stage's is a zip archive, any other is packed."""
     if content[:2] != b"PK":
         return image.pack({**image.unpack(content), "added.txt": b"nobody has signed this"})
-    with zipfile.ZipFile(io.BytesIO(content)) as there:
-        files = {name: there.read(name) for name in there.namelist()}
-    return images.archive({**files, "added.txt": b"nobody has signed this"})
+    return _with_file(content, "added.txt", b"nobody has signed this")
+
+
+def _with_file(archive: bytes, name: str, content: bytes) -> bytes:
+    """A stage's image with this file added, or in the place of its own."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as there:
+        files = {each: there.read(each) for each in there.namelist()}
+    return images.archive({**files, name: content})
