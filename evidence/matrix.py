@@ -63,8 +63,16 @@ class Matrix:
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Walls that carry nothing: in no cut set of any of these attacks."""
-        return tuple(walls.in_order(self.available - self.carriers))
+        """Walls that carry nothing: in no cut set of any of these attacks.
+
+        Of the walls of the boot it is said only where an attack strikes the flash, of all others where one does not.
+        """
+        attacks = attack_files.built(self.design.folder)
+        on_flash = {attacks[row.attack_id].tamper is not None for row in self.rows if row.attack_id in attacks}
+        asked = frozenset[str]()
+        asked |= walls.BOOT_WALL_NAMES if True in on_flash else frozenset()
+        asked |= walls.ALL - walls.BOOT_WALL_NAMES if on_flash != {True} else frozenset()
+        return tuple(walls.in_order(self.available & asked - self.carriers))
 
     @property
     def alone(self) -> dict[str, tuple[str, ...]]:
