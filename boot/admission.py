@@ -29,7 +29,7 @@ _ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
 _MANIFESTS: codec.Codec[Manifest] = codec.Codec(Manifest)
 _RELEASES: codec.Codec[Release] = codec.Codec(Release)
 _ENVELOPE_BYTES_MAX = 256 << 10
-_BUILD_ANEW = "build and sign the release anew"
+_INSTALL_ANEW = "install the release anew, as its maker has built it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Admitted:
 def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[Signer, ...]]:
     """The release in a slot, and who signed it. Raises ``Refused``."""
     try:
+        if not shelf.is_dir():
+            raise Refused("form", f"{shelf.name} is empty", "install a release in it")
         payload, signers = _opened(shelf / RELEASE_FILE, release.RELEASE_LABEL, rules)
         found = _decoded(_RELEASES, payload, "the release")
         for signer in signers:
@@ -63,7 +65,7 @@ def admit_release(shelf: Path, rules: Rules) -> tuple[Release, tuple[Signer, ...
         _require_hardware(found.hardware_id, rules)
         names = [part.image for part in found.parts]
         if len(set(names)) != len(names):
-            raise Refused("form", "the release names an image twice", _BUILD_ANEW)
+            raise Refused("form", "the release names an image twice", _INSTALL_ANEW)
         if release.RELEASE in names:
             said = f"the release names an image {release.RELEASE}, whose manifest would be the release itself"
             raise Refused("form", said, "give the partition another name")
@@ -131,7 +133,7 @@ def _judge(
     """All that can be said before the image itself is read."""
     if (manifest.image, manifest.role) != (name, role):
         said = f"the manifest is for the {manifest.role} {manifest.image}, where the {role} {name} is wanted"
-        raise Refused("form", said, _BUILD_ANEW)
+        raise Refused("form", said, _INSTALL_ANEW)
     for signer in signers:
         if "scope" not in rules.without:
             require_scope(signer, manifest)
@@ -164,7 +166,7 @@ def _opened(path: Path, label: bytes, rules: Rules) -> tuple[bytes, tuple[Signer
         file.close()
     asks = "signature" not in rules.without
     if asks and not envelope.signatures:
-        raise Refused("signature", f"{path.name} is not signed", "have it signed by whoever may")
+        raise Refused("signature", f"{path.name} is not signed", "install it anew, signed by whoever may")
     signers = []
     for one in envelope.signatures:
         signer = signer_of(one.chain, rules.trust, rules.now, rules.without)
@@ -173,7 +175,9 @@ def _opened(path: Path, label: bytes, rules: Rules) -> tuple[bytes, tuple[Signer
                 signer.public_key.verify(one.signature, label + envelope.payload)
         except InvalidSignature:
             said = f"the signature of {path.name} is not by the key that its certificate names"
-            raise Refused("signature", said, "have it signed again", signer=signer.name) from None
+            raise Refused(
+                "signature", said, "install it anew, as it was signed", signer=signer.name
+            ) from None
         signers.append(signer)
     return envelope.payload, tuple(signers)
 
@@ -191,4 +195,4 @@ def _decoded(reader: codec.Codec[M], content: bytes, what: str) -> M:
     try:
         return reader.decode(content)
     except codec.Refused as error:
-        raise Refused("form", f"{what} cannot be read ({error})", _BUILD_ANEW) from None
+        raise Refused("form", f"{what} cannot be read ({error})", _INSTALL_ANEW) from None

@@ -62,7 +62,10 @@ _KNOWN = {
     SCOPE,
 }
 _OF_A_LIST = {ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.CRL_NUMBER}
-_ASK_SIGNER = "ask the signer for an image signed with a certificate of this device's hierarchy"
+#: OpenSSL's X509_V_ERR_CERT_REVOKED, which pyOpenSSL has no name for.
+_REVOKED = 23
+_ASK_SIGNER = "install an image that somebody of this device's own hierarchy has signed"
+_ASK_ANOTHER = "install an image that somebody has signed whose certificate still counts"
 _ASK_LIST = "bring the latest revocation list of each authority into flash"
 
 
@@ -178,7 +181,7 @@ def require_scope(signer: Signer, subject: Manifest | Release) -> None:
         raise Refused(
             "scope",
             f"{signer.name} may not vouch for {lacks}",
-            "have it signed by whoever may, or have the certificate issued anew with a wider scope",
+            "install an image that somebody has signed who may vouch for it",
             image=subject.image if isinstance(subject, Manifest) else "",
             signer=signer.name,
         )
@@ -318,7 +321,8 @@ def _have_openssl_verify(
         path = crypto.X509StoreContext(store, leaf, authorities).get_verified_chain()
         is_whole = [c.to_cryptography() for c in path] == expected
     except crypto.X509StoreContextError as error:
-        _, depth, message = error.errors
+        code, depth, message = error.errors
+        remedy = _ASK_ANOTHER if code == _REVOKED else remedy
         _refuse(rule, f"{(*certificates, root)[depth].name}: {message}", remedy)
     if not is_whole:
         _refuse(rule, "the chain has a certificate that does not lead to the root", remedy)
@@ -424,4 +428,4 @@ def _check_serials(certificates: Sequence[_Certificate], trust: Trust) -> None:
         for certificate in certificates:
             listed = read.get_revoked_certificate_by_serial_number(certificate.parsed.serial_number)
             if listed is not None and read.issuer == certificate.parsed.issuer:
-                _refuse("revocation", f"{certificate.name} is revoked", _ASK_SIGNER)
+                _refuse("revocation", f"{certificate.name} is revoked", _ASK_ANOTHER)

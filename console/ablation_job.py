@@ -42,10 +42,10 @@ def ablate(output: Output, given: Mapping[str, Any]) -> int:
             )
     started_s = time.monotonic()
 
-    def on_row(row: Row, done: int) -> None:
-        share = done / len(wanted)
+    def on_row(row: Row, done: int, total: int) -> None:
+        share = done / total
         left_s = (time.monotonic() - started_s) * (1.0 - share) / share
-        output.show(ablation_page.progress(row, done, len(wanted), left_s))
+        output.show(ablation_page.progress(row, done, total, left_s))
 
     workers = given["workers"] or os.cpu_count() or 1
     found = matrix.search(design, as_named(given["design"]), wanted, workers, on_row, keep=given["resume"])
@@ -107,6 +107,7 @@ def as_json(found: Matrix, status: int) -> dict[str, Any]:
         "attacks": [
             {
                 "id": row.attack_id,
+                "parameters": row.variant,
                 "outcome": row.outcome.value,
                 "reason": row.reason,
                 "cut_sets": [{"walls": walls.in_order(cut.walls), "line": cut.line} for cut in row.cuts],

@@ -47,6 +47,7 @@ def _grid(matrix: Matrix) -> Iterator[Text]:
             size = matrix.size_with(row, name)
             line.append(f"{size or '.'} ", _STYLES.get(size, "default" if size else "dim"))
         line.append("" if row.outcome is Outcome.HELD else f" {row.outcome.value}", "bold yellow")
+        line.append(f" {row.variant}" if row.variant else "", "dim")
         yield line
     yield Text(
         "1: this wall alone stops it; 2: it falls with one other; and so on. Dots: it does not matter here.",
@@ -57,7 +58,7 @@ def _grid(matrix: Matrix) -> Iterator[Text]:
 def _cut_sets(matrix: Matrix) -> Iterator[RenderableType]:
     attacks = attack_files.built(matrix.design.folder)
     for row in matrix.rows:
-        yield Text(f"{row.attack_id}  ", style="bold").append(attacks[row.attack_id].plain, "default")
+        yield Text(f"{row.name}  ", style="bold").append(attacks[row.attack_id].plain, "default")
         if not row.cuts:
             yield Text(f"     {row.outcome.value}: {row.reason}", style="yellow")
         for cut in row.cuts:
@@ -110,13 +111,14 @@ def _labelled(text: Text, label: str) -> Text:
 def finding(found: Finding, flaws: Sequence[str], label: str) -> Group:
     """One experiment: its line, what each attack did, how it compares, and what of the design let it through."""
     lines: list[Text] = [Text(found.experiment.line, style="dim")]
-    rows = catalogue.rows()
+    rows, attacks = catalogue.rows(), attack_files.built(found.run.design.folder)
     for one, effect, treated in zip(found.experiment.schedule, found.effects, found.treated, strict=True):
-        lines.append(Text(f"{one.attack_id} in frame {one.frame}: {effect.sentence}"))
+        when = f"in frame {one.frame}" if attacks[one.attack_id].tamper is None else "before power-on"
+        lines.append(Text(f"{one.attack_id} {when}: {effect.sentence}"))
         wanted = f"; the catalogue expects {rows[one.attack_id].expected}" if one.attack_id in rows else ""
         lines.append(Text(f"  seen to be done about it: {treated or 'nothing'}{wanted}", "dim"))
     comparison = found.comparison
-    if comparison is not None and not found.experiment.without:
+    if comparison is not None and not found.experiment.without and not found.run.was_refused:
         same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")
         lines.append(
             Text(f"the critical partitions' {comparison.messages} messages beside the replay: {same}")
@@ -139,4 +141,4 @@ def progress(row: Row, done: int, total: int, left_s: float | None) -> Text:
     """One line while it goes on."""
     sets = "; ".join(in_words(cut.walls) for cut in row.cuts) or f"{row.outcome.value}: {row.reason}"
     left = f", about {left_s:.0f} s left" if left_s is not None and done < total else ""
-    return Text(f"{done} of {total}{left}  {row.attack_id}: {sets}")
+    return Text(f"{done} of {total}{left}  {row.name}: {sets}")

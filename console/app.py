@@ -56,9 +56,13 @@ _BOOT_EPILOG = """\b
 Examples:
   run_device.py boot
   run_device.py boot --explain
-  run_device.py boot --explain --without platform
   run_device.py boot --device factory/devices/SN-0001
   run_device.py boot --settings          one device, started four times: who opens what was sealed
+  run_device.py boot --attack B05                    somebody had the flash: who refuses it, by which rule
+  run_device.py boot --attack B05 --without digest   and without that rule
+  run_device.py boot --attack 'B09(signer=revoked)'  an attack with a parameter
+\b
+Exit status: 0 it is on, or, attacked, a rule kept it off; 1 otherwise.
 """
 _ATTEST_EPILOG = """\b
 Examples:
@@ -205,6 +209,11 @@ def run(**given: Any) -> int:
     "--settings",
     is_flag=True,
     help="Start one device four times, and show which release opens its sealed settings.",
+)
+@click.option(
+    "--attack",
+    metavar="ID[(NAME=VALUE)]",
+    help="Before it is switched on, somebody who has its flash does this to it: one of the B rows of the catalogue.",
 )
 @without_option
 @click.option(

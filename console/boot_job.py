@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from console import boot_page, failures, jobs
+from console.ablation_job import as_named
 from console.as_json import head
-from console.boot_page import Started
+from console.boot_page import Attacked, Refusal, Started
 from console.failures import Refused
 from console.output import Output
 from console.scene import label_of
 from console.telling import chain_of
+from evidence import experiment, fitting, matrix
 from evidence.attesting import Attester
 from evidence.sealing_in_use import as_they_have_to, starts
+from faults import attack_files
+from faults import experiment as runs
+from faults.attack import Injection
+from faults.effects import FOREIGN_MARK
 from ipc_schemas import links
 from monitor.design import Design
 from world import devices
@@ -22,13 +32,16 @@ from world.bench import Bench, BootRefused, Plan, run_folder
 from world.devices import Device
 from world.factory.packing import ImageError
 
+_NAMED = re.compile(r"\s*([A-Za-z]\d{2})\s*(\(.*\))?\s*", re.DOTALL)
+
 
 def boot(output: Output, given: Mapping[str, Any]) -> int:
-    """Status 0 only if the device is on at the end of its boot."""
+    """Status 0 only if the device is on at the end of its boot; attacked, only if a wall of the boot kept it off."""
     design = jobs.sound_design(given["design"], given["seed"])
     if given["settings"]:
         return _settings(output, given, design)
     made = _made_before(given["device"])
+    one = flash_attack(given["attack"], design) if given["attack"] is not None else None
     plan = Plan(
         given["design"],
         1,
@@ -39,14 +52,60 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         verifier=Attester(given["without"]) if made is None else None,
     )
     heard: list[links.Note] = []
-    refusals: tuple[str, ...] = ()
-    with run_folder() as folder, Bench(plan=plan) as bench:
-        try:
-            bench.run(plan, folder, on_note=heard.append)
-        except BootRefused as refused:
-            refusals = (str(refused),)
+    ends = ExitStack()
+    if one is not None:
+        plan = replace(plan, tamper=runs.tampering(design, (one,), {}, ends, plan.without))
+    # A refusal was heard, and the page tells it.
+    with ends, run_folder() as folder, Bench(plan=plan) as bench, suppress(BootRefused):
+        bench.run(plan, folder, on_note=heard.append)
+    started = _started(heard, given, design, one)
+    output.show(boot_page.page(started, explains=given["explain"]))
+    output.verdict(boot_page.closing(started))
+    is_well = bool(started.stopped_by) if one is not None else started.is_on
+    status = failures.HELD if is_well and not started.foreign else failures.NOT_HELD
+    output.write_json(as_json(started, design.digest, status))
+    return status
+
+
+def flash_attack(text: str, design: Design) -> Injection:
+    """The attack on the flash that ``--attack`` names, such as ``B09(signer=revoked)``. Raises ``Refused``."""
+    match = _NAMED.fullmatch(text)
+    on_flash = [name for name, attack in matrix.built_for(design).items() if attack.tamper is not None]
+    if match is None:
+        raise Refused(
+            f"--attack {text}: write the id of an attack on the flash, without a time, its parameters in brackets, as "
+            f"'B09(signer=revoked)'; there are {', '.join(on_flash)}"
+        )
+    attack_id, brackets = match[1].upper(), match[2] or ""
+    if attack_id not in on_flash:
+        raise Refused(
+            f"--attack {text}: {attack_id} is no attack on the flash of a device that is off; there are "
+            f"{', '.join(on_flash)}"
+        )
+    try:
+        line = shlex.join(["design=.", f"frames={matrix.FRAME * 2}", f"{attack_id}@{matrix.FRAME}{brackets}"])
+        read = experiment.read(line)
+        fitting.require_fit(read, design)
+    except experiment.LineWrong as wrong:
+        raise Refused(f"--attack {text}: {wrong}") from None
+    return read.injections[0]
+
+
+def _started(
+    heard: list[links.Note], given: Mapping[str, Any], design: Design, one: Injection | None
+) -> Started:
     chains = [note for note in heard if note.kind == "chain"]
-    started = Started(
+    refusals = tuple(_refusal(note) for note in heard if note.kind == "boot_refused")
+    foreign = [note.partition for note in heard if note.kind == "log" and FOREIGN_MARK in note.text]
+    ends = [note.text for note in heard if note.kind in ("safe_state", "end")]
+    attacked, line = None, ""
+    if one is not None:
+        told = experiment.parameters_told(one.parameters)
+        plain = attack_files.built(design.folder)[one.attack_id].plain
+        attacked = Attacked(one.attack_id + (f"({told})" if told else ""), one.attack_id, plain)
+        single = experiment.single(as_named(given["design"]), one, given["without"])
+        line = shlex.quote(single.line)
+    return Started(
         str(chains[0].facts["root"]) if chains else "",
         chain_of(chains[0]) if chains else (),
         _took_ms(heard),
@@ -54,13 +113,26 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         label_of(given["without"], design),
         refusals,
         tuple(note.text for note in heard if note.kind in ("attestation", "settings")),
+        attacked,
+        foreign[0] if foreign else "",
+        ends[-1] if ends else "",
+        any(note.kind == "booted" for note in heard),
+        line,
     )
-    is_on = any(note.kind == "booted" for note in heard)
-    status = failures.HELD if is_on and not refusals else failures.NOT_HELD
-    output.show(boot_page.page(started, explains=given["explain"]))
-    output.verdict(boot_page.closing(started))
-    output.write_json(as_json(started, design.digest, status))
-    return status
+
+
+def _refusal(note: links.Note) -> Refusal:
+    facts = {name: str(value) for name, value in note.facts.items()}
+    slot = re.match(r"slot ([ab]): ", note.text)
+    return Refusal(
+        facts["stage"],
+        facts["image"],
+        facts["signer"],
+        facts["rule"],
+        facts["sentence"],
+        facts["remedy"],
+        slot[1] if slot else "",
+    )
 
 
 def _made_before(folder: Path | None) -> Device | None:
@@ -131,7 +203,21 @@ def as_json(started: Started, digest: str, status: int) -> dict[str, Any]:
         "chain": [link._asdict() for link in started.chain],
         "left_out": sorted(started.without),
         "degraded": started.label,
-        "refusals": list(started.refusals),
         "told": list(started.told),
+        "is_on": started.is_on,
+        "attack": started.attacked.name if started.attacked else None,
+        "foreign_program_in": started.foreign or None,
+        "refusals": [
+            {
+                "stage": one.stage,
+                "slot": one.slot or None,
+                "image": one.image,
+                "signer": one.signer,
+                "rule": one.rule,
+                "sentence": one.sentence,
+                "remedy": one.remedy,
+            }
+            for one in started.refusals
+        ],
         "took_ms": {name: round(value, 3) for name, value in started.took_ms.items()},
     }

@@ -43,7 +43,7 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
     design = jobs.sound_design(given["design"])
     sampler = planned(design, given)
     if given["plan"]:
-        output.show(campaign_page.plan(sampler))
+        output.show(campaign_page.plan(sampler, not_drawn(design, given)))
         return failures.HELD
     with _folder(given["keep"], design) as folder:
         told: set[int] = set()
@@ -52,7 +52,7 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
         if given["keep"] is not None:
             (folder / PAGE).write_text(html.page(found, design, named), encoding="utf-8")
             output.show(f"kept in {given['keep']}: {DATA}, {TABLE}, {PAGE}")
-    output.show(campaign_page.page(found, design, named, told))
+    output.show(campaign_page.page(found, design, named, told, not_drawn(design, given)))
     output.verdict(campaign_page.closing(found, design.label))
     status = failures.NOT_HELD if found.problems else failures.HELD
     output.write_json(as_json(found, design, named, status))
@@ -62,7 +62,10 @@ def campaign(output: Output, given: Mapping[str, Any]) -> int:
 def planned(design: Design, given: Mapping[str, Any]) -> Sampler:
     """The campaign that the options ask for. Raises ``UnknownAttack`` and ``Refused``."""
     attacks = matrix.built_for(design)
-    wanted = jobs.wanted(given["attacks"], attacks)
+    on_flash = {name for name, attack in attacks.items() if attack.tamper is not None}
+    # An attack on the flash has so many variants and no more; a bound over repeats of them would bound nothing.
+    known = attacks if given["attacks"] else [name for name in attacks if name not in on_flash]
+    wanted = jobs.wanted(given["attacks"], known)
     if not wanted:
         raise Refused(
             f"{design.name} has no attack that can be tried on it; see the README on attacks of one's own"
@@ -82,7 +85,22 @@ def planned(design: Design, given: Mapping[str, Any]) -> Sampler:
             f"--trials {one.trials}: there are {len(wanted)} attacks and {len(one.wall_sets)} sets of walls; "
             f"ask for {len(wanted) * len(one.wall_sets)} or more, or name fewer attacks"
         )
-    return Sampler(one, attacks)
+    sampler = Sampler(one, attacks)
+    if sampler.trials_max is not None and one.trials > sampler.trials_max:
+        names = [name for name in wanted if name in on_flash]
+        raise Refused(
+            f"--trials {one.trials}: {', '.join(names)} {'strikes' if len(names) == 1 else 'strike'} the flash of a "
+            "device that is off, the same in every phase and on every day; more would repeat some, so ask for "
+            f"{sampler.trials_max} or less"
+        )
+    return sampler
+
+
+def not_drawn(design: Design, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Attacks that a campaign does not try unless they are named: those on the flash."""
+    if given["attacks"]:
+        return ()
+    return tuple(name for name, attack in matrix.built_for(design).items() if attack.tamper is not None)
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from console.telling import counted
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
 from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told, walls_told
+from evidence.command import command
 from evidence.outcome import Outcome
 from monitor.design import Design
 
 
-def plan(sampler: Sampler) -> Group:
-    """What a campaign would try, before anything is run."""
+def plan(sampler: Sampler, not_drawn: Sequence[str] = ()) -> Group:
+    """What a campaign would try, before anything is run, and which attacks it leaves out."""
     campaign = sampler.campaign
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("id", "parameter sets", "trials", "first line"):
@@ -29,10 +30,25 @@ def plan(sampler: Sampler) -> Group:
         table.add_row(attack_id, size, f"{count:,}", sampler.trial(place).experiment.line)
     phases = ", ".join(f"{name} (frames {a}-{b})" for name, (a, b) in campaign.phases.items())
     head = f"{campaign.trials:,} trials, seed {campaign.seed}; phases: {phases}; walls: {', '.join(campaign.wall_sets)}"
-    return Group(Text(head), Text(), table)
+    return Group(Text(head), Text(), table, *_not_drawn(not_drawn))
 
 
-def page(found: Tally, design: Design, flaws: Sequence[str] = (), told_before: Collection[int] = ()) -> Group:
+def _not_drawn(ids: Sequence[str]) -> Iterator[Text]:
+    if ids:
+        text = (
+            f"not drawn: {', '.join(ids)}, on the flash of a device that is off: each has a few variants, the same in "
+            f"every phase and on every day (named, they are tried; or {command()} ablate {ids[0]})"
+        )
+        yield Text(text, style="dim")
+
+
+def page(
+    found: Tally,
+    design: Design,
+    flaws: Sequence[str] = (),
+    told_before: Collection[int] = (),
+    not_drawn: Sequence[str] = (),
+) -> Group:
     """Everything that was counted, and what of the design is known to have let something through.
 
     ``told_before`` are the numbers of the breaches that were told when they came: they are not told twice.
@@ -58,6 +74,7 @@ def page(found: Tally, design: Design, flaws: Sequence[str] = (), told_before: C
     parts += [Text(f"flaw: {one}", style="bold red") for one in flaws]
     parts += _told_one_by_one("no answer", found.without_answer)
     parts += _told_one_by_one("not counted", found.without_count)
+    parts += _not_drawn(not_drawn)
     parts += [Text(), closing(found, design.label)]
     return Group(*parts)
 

@@ -148,18 +148,19 @@ def chain_sentences(chain: Sequence[Link], left_out: frozenset[str]) -> list[str
     for stage in dict.fromkeys(link.stage for link in chain):
         whats = [
             f"{'the release of ' if link.kind == 'release' else ''}{link.name} {link.version} "
-            f"({_common(link.signer) or 'nobody asked who signed it'})"
+            f"({common_name(link.signer) or 'nobody asked who signed it'})"
             for link in chain
             if link.stage == stage and link.kind != "platform"
         ]
         parts = [link.name for link in chain if link.stage == stage and link.kind == "platform"]
         whats += [f"{counted(len(parts), 'part')} of the platform"] if parts else []
         did = f"took, without asking {', '.join(not_asked)}," if not_asked else "verified"
+        did = "took, without any check," if len(not_asked) == len(walls.BOOT_WALLS) else did
         sentences.append(f"{_STAGES.get(stage, stage)} {did} {', '.join(whats)}")
     return sentences
 
 
-def _common(signer: str) -> str:
+def common_name(signer: str) -> str:
     """The common name in a distinguished one (RFC 4514)."""
     return next((part[3:] for part in signer.split(",") if part.startswith("CN=")), signer)
 

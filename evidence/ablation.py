@@ -50,6 +50,13 @@ class Row:
     is_complete: bool = False
     questions: int = 0
     doubts: tuple[str, ...] = ()
+    #: Parameters that the attack was given, as ``signer=revoked``; empty: what it takes by itself.
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """``B09``, or ``B09(signer=revoked)``."""
+        return f"{self.attack_id}({self.variant})" if self.variant else self.attack_id
 
     @property
     def carriers(self) -> frozenset[str]:

@@ -121,8 +121,13 @@ def single(
 
 def _told(one: Injection) -> str:
     where = "" if one.partition == ATTACKED else f"/{one.partition}"
-    given = ",".join(f"{name}={_value_told(value)}" for name, value in sorted(one.parameters.items()))
+    given = parameters_told(one.parameters)
     return f"{one.attack_id}@{one.frame}{where}" + (f"({given})" if given else "")
+
+
+def parameters_told(parameters: Mapping[str, Value]) -> str:
+    """``signer=revoked``, as it stands in the brackets of a line; empty for none."""
+    return ",".join(f"{name}={_value_told(value)}" for name, value in sorted(parameters.items()))
 
 
 def _value_told(value: Value) -> str:
@@ -413,11 +418,18 @@ def _severity(run: Run, calm: Reference, experiment: Experiment) -> harm.Severit
     """The patient's harm against the calm twin, or ``None`` when it cannot be graded."""
     if calm.truth is None or not hasattr(run.world, "truth"):
         return None
-    onset_min = min((one.frame for one in experiment.injections), default=0) * run.design.frame_ms // 60_000
+    onset_min = _onset_frame(run, experiment) * run.design.frame_ms // 60_000
     try:
         return harm.grade(run.world.truth(), calm.truth, onset_min).severity
     except ValueError:
         return None
+
+
+def _onset_frame(run: Run, experiment: Experiment) -> int:
+    """The first frame in which the patient may be hurt: of an attack on the flash, that of power-on."""
+    attacks = attack_files.built(run.design.folder)
+    frames = [0 if attacks[one.attack_id].tamper is not None else one.frame for one in experiment.injections]
+    return min(frames, default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
 from faults import attack_files, catalogue
-from faults.attack import Attack, Injection
+from faults.attack import ATTACKED, Attack, Injection
 from faults.attacks import s01_script
 from faults.attacks.s01_script import ScriptWrong
 from monitor import schedule
@@ -63,6 +63,9 @@ def can_be_run_on(attack: Attack, partition: str, design: Design) -> bool:
 
 def _require_place(each: Injection, attack: Attack, design: Design, frames: int) -> None:
     told = f"{each.attack_id}@{each.frame}"
+    if attack.tamper is not None:
+        _require_aim(each, design)
+        return
     names = [p.name for p in design.partitions if p.name != WORLD]
     if each.partition not in names:
         raise LineWrong(
@@ -79,6 +82,20 @@ def _require_place(each: Injection, attack: Attack, design: Design, frames: int)
         )
     if attack.strike is not None and each.frame == 0:
         raise LineWrong(f"{told}: what comes from outside strikes between two frames, the first time at 1")
+
+
+def _require_aim(each: Injection, design: Design) -> None:
+    """An attack on the flash aims at the critical partition's image, and needs no frame and no partition."""
+    if each.partition != ATTACKED:
+        raise LineWrong(
+            f"{each.attack_id}@{each.frame}/{each.partition}: {each.attack_id} strikes the flash of a device that is "
+            f"off, and takes no partition over; leave out /{each.partition}"
+        )
+    if not any(p.is_critical for p in design.partitions):
+        raise LineWrong(
+            f"{each.attack_id}@{each.frame}: {each.attack_id} aims at the image of a critical partition, and "
+            f"{design.name} has none; name another attack"
+        )
 
 
 def _require_parameters(each: Injection, attack: Attack) -> None:

@@ -40,7 +40,9 @@ def named(summary: Summary, design: Design, ask: Ask | None = None) -> tuple[str
     for one, told in zip(asked.schedule, summary.effects, strict=True):
         if told.succeeded and told.culprit:
             found.append(_field(told, design) or _open_file(told, one, design))
-    for name in dict.fromkeys(one.partition for one in asked.schedule):
+    attacks = attack_files.built(design.folder)
+    taken_over = [one.partition for one in asked.schedule if attacks[one.attack_id].tamper is None]
+    for name in dict.fromkeys(taken_over):
         lacks = walls.in_order(design.partition(name).lacks)
         against = _against([one for one in asked.schedule if one.partition == name], design)
         named_in_file = [wall for wall in lacks if wall in against]

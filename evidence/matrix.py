@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
 from evidence.workers import Summary, Workers
 from faults import attack_files
-from faults.attack import Attack, Injection
+from faults.attack import ATTACKED, Attack, Injection
 from monitor.design import Design
 from sandbox import passport, walls
 
@@ -39,6 +39,7 @@ class Kept(msgspec.Struct, frozen=True):
     code: str
     available: tuple[str, ...]
     attack_id: str
+    variant: str
     outcome: Literal["HELD", "BREACH", "NOT-ACTIVATED", "VACUOUS", "MASKED-BY-HOST", "NO-REPLY", "UNKNOWN"]
     reason: str
     cuts: tuple[tuple[tuple[str, ...], str], ...]
@@ -49,7 +50,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """All rows, in the order of their ids, and the walls that this host can raise."""
+    """All rows, in the order of their ids and variants, and the walls that this host can raise."""
 
     design: Design
     rows: tuple[Row, ...]
@@ -62,8 +63,18 @@ class Matrix:
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Walls that carry nothing: in no cut set of any of these attacks."""
-        return tuple(walls.in_order(self.available - self.carriers))
+        """Walls that carry nothing: in no cut set of any of these attacks.
+
+        Of the walls of the boot it is said only where an attack strikes the flash, of all others where one does not.
+        """
+        attacks = attack_files.built(self.design.folder)
+        on_flash = {
+            attacks[row.attack_id].tamper is not None for row in self.rows if row.attack_id in attacks
+        }
+        asked = frozenset[str]()
+        asked |= walls.BOOT_WALL_NAMES if True in on_flash else frozenset()
+        asked |= walls.ALL - walls.BOOT_WALL_NAMES if on_flash != {True} else frozenset()
+        return tuple(walls.in_order(self.available & asked - self.carriers))
 
     @property
     def alone(self) -> dict[str, tuple[str, ...]]:
@@ -72,7 +83,7 @@ class Matrix:
         for row in self.rows:
             for cut in row.cuts:
                 if len(cut.walls) == 1:
-                    found.setdefault(next(iter(cut.walls)), []).append(row.attack_id)
+                    found.setdefault(next(iter(cut.walls)), []).append(row.name)
         return {name: tuple(found[name]) for name in walls.in_order(found)}
 
     @property
@@ -93,12 +104,10 @@ class Matrix:
     def problems(self) -> list[str]:
         """Attacks that did not hold with all walls, or about which the search could not be sure."""
         found = [
-            f"{r.attack_id}: {r.outcome.value}: {r.reason}"
-            for r in self.rows
-            if r.outcome is not Outcome.HELD
+            f"{r.name}: {r.outcome.value}: {r.reason}" for r in self.rows if r.outcome is not Outcome.HELD
         ]
         found += [
-            f"{r.attack_id}: there may be more cut sets{': ' if r.doubts else ''}{'; '.join(r.doubts[:2])}"
+            f"{r.name}: there may be more cut sets{': ' if r.doubts else ''}{'; '.join(r.doubts[:2])}"
             for r in self.rows
             if r.outcome is Outcome.HELD and not r.is_complete
         ]
@@ -110,10 +119,13 @@ class Matrix:
 
 
 def target_of(attack: Attack, design: Design) -> str | None:
-    """The partition to take over with an attack: one that it names, else the networked one if any will do.
+    """The partition to take over with an attack: one that it names, else the networked one if any will do. For an
+    attack on the flash, which takes none over, what an injection has that names none.
 
     ``None``: this device has none; attacks on the channel speak the messages of the reference device.
     """
+    if attack.tamper is not None:  # it takes none over; it needs one whose image it can aim at
+        return ATTACKED if any(p.is_critical for p in design.partitions) else None
     names = [p.name for p in design.partitions]
     named = next((name for name in attack.partitions if name in names), None)
     if named is not None or attack.id[0] != "K":
@@ -125,6 +137,8 @@ def targets_of(attack: Attack, design: Design) -> tuple[str, ...]:
     """All partitions of this device that can be taken over with an attack; none, where it has nothing to try."""
     names = {p.name for p in design.partitions}
     first = target_of(attack, design)
+    if attack.tamper is not None:
+        return (first,) if first else ()
     return tuple(name for name in attack.partitions if name in names) or ((first,) if first else ())
 
 
@@ -144,27 +158,35 @@ def search(
     folder: Path,
     attack_ids: Sequence[str],
     workers: int,
-    on_row: Callable[[Row, int], None] = lambda *_: None,
+    on_row: Callable[[Row, int, int], None] = lambda *_: None,
     keep: Path | None = None,
 ) -> Matrix:
     """Search the cut sets of these attacks, ``workers`` at a time. ``folder`` is the design's, as experiments name it.
 
-    ``on_row`` hears each row and how many are done. With ``keep`` rows are appended to that file, and rows that it
-    holds of this very design and host are not searched again. Raises ``OSError`` and ``KeyError``.
+    An attack has a row for each of its ``variants``. ``on_row`` hears each row, how many are done, and of how many.
+    With ``keep`` rows are appended to that file, and rows that it holds of this very design and host are not searched
+    again. Raises ``OSError`` and ``KeyError``.
     """
     available = available_walls()
-    done = {row.attack_id: row for row in _kept(keep, design, available) if row.attack_id in attack_ids}
-    waiting = [attack_id for attack_id in attack_ids if attack_id not in done]
     attacks = attack_files.built(design.folder)
+    wanted = {
+        (attack_id, experiment.parameters_told(parameters)): parameters
+        for attack_id in sorted(attack_ids)
+        for parameters in attacks[attack_id].variants
+    }
+    kept = {(row.attack_id, row.variant): row for row in _kept(keep, design, available)}
+    done = {key: row for key, row in kept.items() if key in wanted}
 
-    def one(attack_id: str) -> Row:
+    def one(attack_id: str, variant: str) -> Row:
         attack = attacks[attack_id]
 
         def ask(without: frozenset[str]) -> Summary:
-            one = Injection(FRAME, attack_id, partition=target_of(attack, design) or "")
+            one = Injection(
+                FRAME, attack_id, wanted[attack_id, variant], partition=target_of(attack, design) or ""
+            )
             return pool.ask(experiment.single(folder, one, without).line, EXPERIMENT_S_MAX)
 
-        return ablation.search(
+        found = ablation.search(
             attack_id,
             ask,
             available,
@@ -174,20 +196,21 @@ def search(
             is_a_race=attack.is_a_race,
             masked_by=masking.masked_by(attack_id, walls.ALL - available),
         )
+        return replace(found, variant=variant)
 
     with Workers() as pool, ThreadPoolExecutor(workers) as threads:
-        futures = [threads.submit(one, attack_id) for attack_id in waiting]
+        futures = [threads.submit(one, *key) for key in wanted if key not in done]
         try:
             for future in as_completed(futures):
                 row = future.result()
-                done[row.attack_id] = row
+                done[row.attack_id, row.variant] = row
                 _keep(keep, design, available, row)
-                on_row(row, len(done))
+                on_row(row, len(done), len(wanted))
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             pool.abandon()
             raise
-    return Matrix(design, tuple(done[attack_id] for attack_id in sorted(done)), available)
+    return Matrix(design, tuple(done[key] for key in wanted), available)
 
 
 def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Iterable[Row]:
@@ -210,6 +233,7 @@ def _kept(keep: Path | None, design: Design, available: frozenset[str]) -> Itera
                 one.is_complete,
                 one.questions,
                 one.doubts,
+                one.variant,
             )
 
 
@@ -246,6 +270,7 @@ def _keep(keep: Path | None, design: Design, available: frozenset[str], row: Row
         code_digest(design.folder),
         tuple(sorted(available)),
         row.attack_id,
+        row.variant,
         cast(Any, row.outcome.value),
         row.reason,
         tuple((tuple(sorted(cut.walls)), cut.line) for cut in row.cuts),

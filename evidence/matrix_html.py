@@ -100,6 +100,7 @@ def _picture(matrix: Matrix) -> str:
         y = _HEAD_PX + _CELL_PX * number
         name = rows[row.attack_id].name if row.attack_id in rows else attacks[row.attack_id].name
         parts.append(f'<text x="0" y="{y + 17}" font-weight="600">{escape(row.attack_id)}</text>')
+        name = row.variant or name  # which is that of the row above it, or follows from it
         parts.append(f'<text x="{_ID_PX}" y="{y + 17}">{escape(name)}</text>')
         parts += _cells(matrix, row, columns, left, y)
     return "".join((*parts, "</svg>"))
@@ -122,10 +123,8 @@ def _cells(matrix: Matrix, row: Row, columns: list[str], left: int, y: int) -> I
 
 def _cell_words(row: Row, wall: str, size: int) -> str:
     if not size:
-        return f"{row.attack_id}: {wall} does not matter"
-    return f"{row.attack_id}: {wall} " + (
-        "alone stops it" if size == 1 else f"falls with {size - 1} other(s)"
-    )
+        return f"{row.name}: {wall} does not matter"
+    return f"{row.name}: {wall} " + ("alone stops it" if size == 1 else f"falls with {size - 1} other(s)")
 
 
 def _table(matrix: Matrix) -> Iterator[str]:
@@ -135,7 +134,7 @@ def _table(matrix: Matrix) -> Iterator[str]:
     for row in matrix.rows:
         verdict = "held" if row.outcome is Outcome.HELD else "not"
         outcome = f'<span class="{verdict}">{escape(row.outcome.value)}</span>'
-        yield f"<tr><td><b>{escape(row.attack_id)}</b><br>{outcome}</td>"
+        yield f"<tr><td><b>{escape(row.name)}</b><br>{outcome}</td>"
         yield f"<td>{escape(attacks[row.attack_id].plain)}</td><td>"
         for cut in row.cuts:
             names = ", ".join(walls.in_order(cut.walls))

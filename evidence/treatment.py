@@ -84,7 +84,9 @@ def treatment(run: Run, injection: Injection, effect: Effect, reference: Run) ->
         and not _came_from_outside(run, injection)
     ):
         found.add(_unseen(run, injection))
-    if _safe_frames(run, injection) - _safe_frames(reference, injection):
+    # What a foreign program says of its own mode is no safe state.
+    is_believed = not (effect.succeeded and _strikes_flash(run, injection))
+    if is_believed and _safe_frames(run, injection) - _safe_frames(reference, injection):
         found.add(Treatment.SAFE_STATE)
     return tuple(one for one in Treatment if one in found)
 
@@ -92,6 +94,10 @@ def treatment(run: Run, injection: Injection, effect: Effect, reference: Run) ->
 def text(found: tuple[Treatment, ...]) -> str:
     """``dropped, killed, restarted``; empty when nothing was seen."""
     return ", ".join(found)
+
+
+def _strikes_flash(run: Run, injection: Injection) -> bool:
+    return attack_files.built(run.design.folder)[injection.attack_id].tamper is not None
 
 
 def _came_from_outside(run: Run, injection: Injection) -> bool:

@@ -9,7 +9,9 @@ starts another worker.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 import msgspec
 
@@ -34,8 +36,15 @@ def answer(line: str, references: References) -> Summary:
         return Summary(line, Outcome.NO_REPLY.value, (told,), (f"{told.attack_id}: {told.sentence}",))
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Given up: what goes on is put away, once, and whatever else is asked meanwhile."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Serve until the standard input ends."""
+    """Serve until the standard input ends, or until SIGTERM."""
+    signal.signal(signal.SIGTERM, _leave)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints must not come between the answers
     with Nursery() as nursery:

@@ -196,11 +196,25 @@ class Worker:
         process.stdout.close()
         self._forget_words()
 
-    def abandon(self) -> None:
-        """Kill it from another thread, for good: whoever waits for its answer gets none."""
+    def give_up(self) -> None:
+        """Ask it from another thread to end, for good: whoever waits for its answer gets none.
+
+        It ends what the experiment has started, also that which no wall ties to it; ``abandon`` sees that it does.
+        """
         self._is_abandoned = True
         process = self._process
         if process is not None and process.poll() is None:
+            process.terminate()
+
+    def abandon(self) -> None:
+        """``give_up``, and kill it when that takes too long."""
+        self.give_up()
+        process = self._process
+        if process is None:
+            return
+        try:
+            process.wait(_CLOSING_S_MAX)
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 
     def _unheard(self) -> subprocess.Popen[bytes] | None:
@@ -288,7 +302,9 @@ class Workers:
         return worker.ask(line, timeout_s)
 
     def abandon(self) -> None:
-        """Kill them all from another thread, for good: whoever waits for an answer gets none, nor who asks later."""
+        """End them all from another thread, for good: whoever waits for an answer gets none, nor who asks later."""
         self._is_abandoned = True
+        for worker in self._all:
+            worker.give_up()
         for worker in self._all:
             worker.abandon()

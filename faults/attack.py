@@ -145,6 +145,9 @@ class Attack:
     at_start: Begin | None = None
     #: What may vary from experiment to experiment, each with its range. What is not given is the injector's usual.
     parameters: Mapping[str, Range] = field(default_factory=dict)
+    #: Parameters of the experiments by which ablation asks which walls carry it: one set for each group of walls that
+    #: it can run against.
+    variants: tuple[Mapping[str, Value], ...] = ({},)
     #: What an injection gets that does not say otherwise, where that is not what the injector takes by itself.
     usual: Mapping[str, Value] = field(default_factory=dict)
     #: What only the harness knows and the injector needs: names of ``faults.means.GIVES``.

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from faults.attack import CannotTell, Detect, Effect, Injection
-from faults.seen import Observations, bound
+from faults.seen import Emission, Observations, bound, first_difference
 from ipc_schemas import codec
 
 #: What foreign code says of itself when it runs. The same in every run, so that its journal is, too.
 FOREIGN_MARK = "a foreign image runs"
 #: Rules of the boot that are no walls: what breaks one of them alone says nothing about an attack.
 NO_WALLS = frozenset({"form", "element", "layer", "seal"})
+
+#: Below this the patient's model goes on to values at which nobody lives.
+SHOWN_LOWEST_MG_DL = 20
 
 #: Bounds against which a bomb's effect is measured when the injection does not carry the design's own. Where
 #: no control group can be had, the address-space limit alone bounds memory: what sandbox.limits grants the
@@ -164,16 +167,23 @@ def innocent_ended(seen: Observations, injection: Injection) -> Effect:
 
 
 def foreign_image_ran(seen: Observations, _injection: Injection) -> Effect:
-    """Code that is not of the device's release ran on it: it said so itself, in its log."""
+    """Code that is not of the device's release ran on it: it said so itself, in its log, or it sent something else."""
     if seen.boot_refused is None:
         raise CannotTell("nobody listened to the boot")
-    said = [line for line in seen.log_lines if FOREIGN_MARK in line.text]
-    if said:
-        return Effect(True, f"An image that is not the device's own ran as {said[0].partition}.")
+    said = next((line.partition for line in seen.log_lines if FOREIGN_MARK in line.text), "")
     if seen.boot_refused and not seen.boot_rules - NO_WALLS:
         return Effect(None, f"The device did not start, and by no wall: {seen.boot_refused}.")
     if seen.boot_refused:
         return Effect(False, f"The device did not start: {seen.boot_refused}.")
+    if seen.therapy_outputs is None or seen.reference_outputs is None:
+        if not said:
+            raise CannotTell("no record of what the critical partitions sent")
+        return Effect(True, f"An image that is not the device's own ran as {said}.")
+    harm = _foreign_output(seen, seen.therapy_outputs, seen.reference_outputs)
+    if said:
+        return Effect(True, f"An image that is not the device's own ran as {said}{harm and f': {harm}'}.")
+    if harm:
+        return Effect(True, f"What ran as {seen.victim} was not the device's own: {harm}.")
     return Effect(False, "The foreign image did not run.")
 
 
@@ -189,3 +199,18 @@ def affirmed_although_foreign(seen: Observations, _injection: Injection) -> Effe
     if seen.attested.verdict == "AFFIRMING":
         return Effect(True, f"The verifier affirmed it ({seen.attested.sentence}), and a foreign image ran.")
     return Effect(False, f"The verifier said {seen.attested.verdict}: {seen.attested.sentence}.")
+
+
+def _foreign_output(seen: Observations, sent: tuple[Emission, ...], reference: tuple[Emission, ...]) -> str:
+    """What the victim sent that the device's own does not, and what came of it; empty when it sent the same."""
+    if first_difference(sent, reference) is None:
+        return ""
+    other = len(set(sent) - set(reference))
+    words = f"{other} of its {len(sent)} messages are not those of the device's own"
+    if seen.delivered_u:
+        words += f"; {sum(seen.delivered_u):.1f} U of insulin were given"
+    if seen.true_glucose_mg_dl:
+        lowest = min(seen.true_glucose_mg_dl)
+        fell = f"to {lowest:.0f}" if lowest >= SHOWN_LOWEST_MG_DL else f"below {SHOWN_LOWEST_MG_DL}"
+        words += f", and the true glucose fell {fell} mg/dL"
+    return words

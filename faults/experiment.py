@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,15 @@ def _attacked(
     }
     after_attacks = {one.frame + 1 for one in schedule}
     struck: dict[tuple[str, int], Report] = {}
+    ends = ExitStack()
     tampered: dict[tuple[str, int], Report] = {}
     if any(attack_files.built(design.folder)[one.attack_id].tamper is not None for one in schedule):
         if len(schedule) > 1:
             raise BenchError("an attack on the flash of a device that is off stands alone in its run")
-        plan = replace(plan, tamper=_tampers(design, schedule, tampered, plan.without))
+        plan = replace(plan, tamper=tampering(design, schedule, tampered, ends, plan.without))
         nursery = None  # which starts no device of its own
     with (
+        ends,
         Collector() as collector,
         Terminal() as terminal,
         Bench(nursery, plan) as bench,
@@ -200,22 +202,27 @@ def _attacked(
         clock_jumps=tuple(watcher.clock_jumps),
         survivors=survivors,
         stand_in=worker.seen if worker is not None else None,
-        struck=struck | tampered,
+        struck=struck | {key: report for key, report in tampered.items() if "missed" not in report},
     )
     return _read(result, folder)
 
 
-def _tampers(
+def tampering(
     design: Design,
     schedule: Sequence[Injection],
     reports: dict[tuple[str, int], Report],
+    ends: ExitStack,
     without: frozenset[str],
 ) -> Callable[[Opened], None]:
-    """What attacks on the flash do to it, in their order; each leaves its report."""
+    """What attacks on the flash do to it, in their order; each leaves its report.
+
+    What goes on while the device runs is left to ``ends``, to be closed after the run. ``without`` are the walls that
+    the run leaves out.
+    """
     victim = next((p.name for p in design.partitions if p.is_critical), "")
 
     def tamper(opened: Opened) -> None:
-        shop = Workshop(opened, design, victim, without)
+        shop = Workshop(opened, design, victim, ends, without)
         for one in schedule:
             door = attack_files.built(design.folder)[one.attack_id].tamper
             if door is not None:

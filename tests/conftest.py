@@ -19,6 +19,11 @@ hypothesis.settings.register_profile("bulkhead", deadline=None, max_examples=100
 hypothesis.settings.load_profile("bulkhead")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--every-bit``: tests that draw which bits to change change each of them, which takes minutes."""
+    parser.addoption("--every-bit", action="store_true", help="change every single bit where some are drawn")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Fix the Hypothesis seed before Hypothesis's own plugin reads the option."""

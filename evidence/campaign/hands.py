@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -166,6 +166,8 @@ def perform(
                 running.add(submit(following))
     except BaseException:
         client.cancel([future for future in handed_out.values() if not future.done()], force=True)
+        with suppress(Exception):  # a worker that cannot be reached any more has nothing that goes on
+            client.run(remote.abandon)
         raise
 
 

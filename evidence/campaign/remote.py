@@ -52,6 +52,14 @@ def _worker() -> Worker:
     return worker
 
 
+def abandon() -> None:
+    """End the experiment that goes on in this process, and start no other: its campaign was interrupted.
+
+    Called from another thread than the one that waits for the answer.
+    """
+    _worker().abandon()
+
+
 @cache
 def _sampler(campaign_json: bytes) -> Sampler:
     campaign = msgspec.json.decode(campaign_json, type=Campaign)

@@ -2,7 +2,8 @@
 
 Trial ``i`` is a pure function of the campaign and ``i``. Strata are gone through in turn: each family once, then each
 once more in the next phase. Where a family has no more parameter sets than its share of the trials, they are gone
-through in turn as well; elsewhere they are drawn.
+through in turn as well; elsewhere they are drawn. What strikes the flash of a device that is off knows no phase: its
+parameter sets are gone through in turn, each once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from sandbox import walls
 LENGTH_STEP_FRAMES = 24
 #: How many days (seed and patient) the trials are spread over.
 DAYS = 6
+#: The phase of attacks on the flash, and the frame that stands in their lines: the device is off, no frame passes.
+OFF, OFF_FRAME = "off", 14
 #: Where the world does not name phases.
 ANY_TIME: Mapping[str, tuple[int, int]] = {"any": (14, 60)}
 #: The sets of walls that a campaign may leave out: none, one at a time, or all.
@@ -105,20 +108,21 @@ class Sampler:
         attack_id = campaign.attacks[place]
         attack = self.attacks[attack_id]
         turn, wall_place = divmod(turn, len(campaign.wall_sets))
-        is_listed = self.enumerates(attack_id)
+        is_off = attack.tamper is not None
+        is_listed = is_off or self.enumerates(attack_id)
         phases, sets = list(campaign.phases), space(attack)
         # Both go round; where they would meet in the same pairs again, the phases move on.
         moved_on = turn // math.lcm(sets, len(phases)) if is_listed else 0
-        phase = phases[(turn + place + moved_on) % len(phases)]
+        phase = OFF if is_off else phases[(turn + place + moved_on) % len(phases)]
         standing, without = self._walls(campaign.wall_sets[wall_place], turn + place)
         parameters = parameter_set(attack, turn % sets) if is_listed else attack.draw(chance)
         injection = Injection(
-            chance.randint(*campaign.phases[phase]),
+            OFF_FRAME if is_off else chance.randint(*campaign.phases[phase]),
             attack_id,
             parameters,
             partition=chance.choice(campaign.targets[attack_id]),
         )
-        day = chance.randrange(DAYS)
+        day = 0 if is_off else chance.randrange(DAYS)
         last = injection.frame + attack.shows_within_frames + MARGIN_FRAMES
         experiment = Experiment(
             Path(campaign.design),
@@ -129,6 +133,17 @@ class Sampler:
             without=without,
         )
         return Trial(number, Stratum(attack_id, standing, phase), experiment)
+
+    @property
+    def trials_max(self) -> int | None:
+        """More trials would repeat some: an attack on the flash is the same in every phase, on every day. ``None``: no
+        such attack is in it.
+        """
+        campaign = self.campaign
+        sets = [
+            space(self.attacks[name]) for name in campaign.attacks if self.attacks[name].tamper is not None
+        ]
+        return min(sets) * len(campaign.wall_sets) * len(campaign.attacks) if sets else None
 
     def _walls(self, wall_set: str, turn: int) -> tuple[str, frozenset[str]]:
         if wall_set == "one-out":

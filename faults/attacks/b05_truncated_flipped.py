@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.attack import Attack, Parameters, Report
+from faults.attack import Attack, OneOf, Parameters, Report
 from faults.effects import foreign_image_ran
 
 if TYPE_CHECKING:
     from faults.workshop import Workshop
 
 
-def tamper(shop: Workshop, _: Parameters) -> Report:
-    """The victim's image is replaced; its manifest stays, so the foreign code begins where the device's own does."""
-    path = shop.shelf / f"{shop.victim}.img"
-    path.write_bytes(shop.foreign(in_place=True).content)
-    return {"bytes": path.stat().st_size}
+def tamper(shop: Workshop, parameters: Parameters) -> Report:
+    """The victim's image is replaced, and ``image`` (partition) changed; the manifests stay."""
+    image = parameters.get("image", "partition")
+    (shop.shelf / f"{shop.victim}.img").write_bytes(shop.foreign().content)
+    if image != "partition":
+        shop.grow(image)
+    return {"image": image}
 
 
 ATTACK = Attack(
@@ -24,5 +26,6 @@ ATTACK = Attack(
     foreign_image_ran,
     tamper=tamper,
     strikes="flash",
+    parameters={"image": OneOf(("partition", "design", "monitor", "bootloader"))},
     walls=("digest",),
 )

@@ -1,29 +1,47 @@
-"""B08: a release for other hardware, properly signed."""
+"""B08: a release for other hardware, or for another interpreter, properly signed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.attack import Attack, Parameters, Report
+from faults.attack import Attack, OneOf, Parameters, Report
 from faults.effects import foreign_image_ran
 
 if TYPE_CHECKING:
     from faults.workshop import Workshop
 
-OTHER = "another pump 1"
+#: Hardware that this device is not, and the digest of an interpreter that it does not have.
+HARDWARE, INTERPRETER = "another pump 1", bytes(32)
 
 
-def tamper(shop: Workshop, _: Parameters) -> Report:
-    """All of it is for a pump of another kind."""
-    shop.install(shop.foreign_parts(), hardware_id=OTHER)
-    return {"hardware": OTHER}
+def tamper(shop: Workshop, parameters: Parameters) -> Report:
+    """The release, or one ``image`` (all) of it, is for ``other`` (hardware): a pump of another kind, or an interpreter
+    with another standard library than is installed.
+    """
+    image, other = parameters.get("image", "all"), parameters.get("other", "hardware")
+    names = ("design", "monitor", shop.victim) if image == "all" else (shop.named(image),)
+    if other == "hardware" and image == "all":
+        shop.install(shop.foreign_parts(), hardware_id=HARDWARE)
+    else:
+        shop.install(shop.foreign_parts())
+        for name in names:
+            if other == "hardware":
+                shop.retarget(name, HARDWARE)
+            else:
+                shop.repin(name, "python", INTERPRETER)
+    return {"image": image, "other": other}
 
 
 ATTACK = Attack(
     "B08",
-    "It installs software that is properly signed, but for another kind of pump.",
+    "It installs software that is properly signed, but for another kind of pump, or for another Python.",
     foreign_image_ran,
     tamper=tamper,
     strikes="flash",
-    walls=("hardware",),
+    parameters={
+        "image": OneOf(("all", "partition", "design", "monitor")),
+        "other": OneOf(("hardware", "interpreter")),
+    },
+    variants=({}, {"other": "interpreter"}),
+    walls=("hardware", "platform"),
 )

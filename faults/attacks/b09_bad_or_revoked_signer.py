@@ -12,17 +12,21 @@ if TYPE_CHECKING:
 
 
 def tamper(shop: Workshop, parameters: Parameters) -> Report:
-    """``signer`` (unsigned): nobody, a stranger with a root of their own, or a supplier whose key was revoked."""
-    signer = parameters.get("signer", "unsigned")
-    if signer == "stranger":
-        shop.install(shop.foreign_parts(), by=shop.stranger())
-    else:
-        shop.install(shop.foreign_parts())
+    """``signer`` (unsigned) of ``image`` (partition): nobody, a stranger with a root of their own, or somebody whose
+    certificate was revoked.
+    """
+    signer, image = parameters.get("signer", "unsigned"), parameters.get("image", "partition")
+    name = shop.named(image)
+    shop.install(shop.foreign_parts())
     if signer == "unsigned":
-        shop.unsign()
-    if signer == "revoked":
-        shop.revoke(shop.signers()[shop.victim])
-    return {"signer": signer}
+        shop.sign(name)
+    elif signer == "stranger":
+        shop.sign(name, shop.stranger().maker)
+    else:
+        gone = shop.signer_to_be_revoked()
+        shop.sign(name, gone)
+        shop.revoke(gone)
+    return {"signer": signer, "image": image}
 
 
 ATTACK = Attack(
@@ -31,6 +35,10 @@ ATTACK = Attack(
     foreign_image_ran,
     tamper=tamper,
     strikes="flash",
-    parameters={"signer": OneOf(("unsigned", "stranger", "revoked"))},
+    parameters={
+        "signer": OneOf(("unsigned", "stranger", "revoked")),
+        "image": OneOf(("partition", "design", "monitor", "bootloader", "release")),
+    },
+    variants=({}, {"signer": "stranger"}, {"signer": "revoked"}),
     walls=("signature", "chain", "revocation"),
 )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.attack import Attack, Parameters, Report
+from faults.attack import Attack, OneOf, Parameters, Report
 from faults.effects import foreign_image_ran
 
 if TYPE_CHECKING:
     from faults.workshop import Workshop
 
 
-def tamper(shop: Workshop, _: Parameters) -> Report:
-    """The victim's image is signed with a key that is good for another partition."""
-    other = next(signer for name, signer in sorted(shop.signers().items()) if name != shop.victim)
-    shop.install(shop.foreign_parts(), signers={shop.victim: other})
-    return {"signed": shop.victim}
+def tamper(shop: Workshop, parameters: Parameters) -> Report:
+    """``image`` (partition) is signed with a key that is good for another partition."""
+    image = parameters.get("image", "partition")
+    shop.install(shop.foreign_parts())
+    shop.sign(shop.named(image), shop.supplier_of_another())
+    return {"image": image}
 
 
 ATTACK = Attack(
@@ -24,5 +25,6 @@ ATTACK = Attack(
     foreign_image_ran,
     tamper=tamper,
     strikes="flash",
+    parameters={"image": OneOf(("partition", "design", "monitor", "bootloader", "release"))},
     walls=("scope",),
 )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.attack import Attack, Parameters, Report
+from faults.attack import Attack, OneOf, Parameters, Report
 from faults.effects import foreign_image_ran
 
 if TYPE_CHECKING:
     from faults.workshop import Workshop
 
 
-def tamper(shop: Workshop, _: Parameters) -> Report:
-    """The victim's image is signed below the factory's certificate instead of the platform's."""
-    shop.install(shop.foreign_parts(), signers={shop.victim: shop.signer_below_factory()})
-    return {"signed": shop.victim}
+def tamper(shop: Workshop, parameters: Parameters) -> Report:
+    """``image`` (partition) is signed below the factory's certificate instead of the platform's."""
+    image = parameters.get("image", "partition")
+    shop.install(shop.foreign_parts())
+    shop.sign(shop.named(image), shop.signer_below_factory())
+    return {"image": image}
 
 
 ATTACK = Attack(
@@ -23,5 +25,6 @@ ATTACK = Attack(
     foreign_image_ran,
     tamper=tamper,
     strikes="flash",
+    parameters={"image": OneOf(("partition", "design", "monitor", "bootloader", "release"))},
     walls=("chain", "revocation"),
 )

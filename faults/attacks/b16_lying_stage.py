@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """Signed with the maker's own key, which was stolen: no stage has a reason to refuse it."""
-    shop.install(shop.lying_parts(), signers={shop.victim: shop.factory.maker}, version="1.0")
+    shop.install(shop.lying_parts(), version="1.0")
+    shop.sign(shop.victim, shop.factory.maker)
     return {"lies about": "monitor"}
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """A former supplier's program, and with it the lists from before that supplier's key was taken back."""
-    shop.install(shop.foreign_parts(), signers={shop.victim: shop.factory.former})
+    shop.install(shop.foreign_parts())
+    shop.sign(shop.victim, shop.factory.former)
     shop.put_old_lists_back()
     return {"signer": "former supplier"}
 

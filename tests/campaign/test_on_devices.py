@@ -74,6 +74,40 @@ def test_an_interrupted_campaign_says_that_it_was_stopped_and_nothing_else(numbe
     assert said.strip() == "run_device: stopped as asked; all that the wall lifeline ties has ended"
 
 
+@pytest.mark.walls
+def test_when_an_interrupted_campaign_says_that_all_has_ended_it_has() -> None:
+    """Seen: its workers, and devices without the wall lifeline, lived on behind that sentence."""
+    words = ["F02", "--trials", "40", "--workers", "1"]
+    one = subprocess.Popen(
+        [sys.executable, "run_device.py", "campaign", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    seen: set[tuple[int, str]] = set()
+
+    def has_a_device() -> bool:
+        seen.update(descendants(one.pid))
+        return any(b"gate-" in _name_of(pid) for pid, _ in seen)
+
+    try:
+        assert wait_until(has_a_device, 90.0)
+        os.kill(one.pid, signal.SIGINT)
+        assert one.stderr is not None
+        said = next(line for line in one.stderr if line.strip())
+        alive = {pid for pid, born in seen if started(pid) == born}
+        names = [_command_of(pid) for pid in alive]
+    finally:
+        one.kill()
+        one.communicate(timeout=60.0)
+    assert "all that the wall lifeline ties has ended" in said
+    # Python's own keeper of semaphores ends with the process itself.
+    assert [name for name in names if b"resource_tracker" not in name] == []
+
+
+def _name_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_bytes()
+    return b""
+
+
 def _command_of(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()

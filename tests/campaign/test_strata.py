@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evidence import experiment
-from evidence.campaign.strata import LENGTH_STEP_FRAMES, Campaign, Sampler, parameter_set, space
+from evidence.campaign.strata import LENGTH_STEP_FRAMES, OFF, Campaign, Sampler, parameter_set, space
 from faults import attack_files
 from sandbox import walls
 from world.insulin import InsulinWorld
 
-ATTACKS = {name: one for name, one in attack_files.built().items() if one.partitions}
+#: Those that a campaign draws by itself.
+ATTACKS = {name: one for name, one in attack_files.built().items() if one.partitions and one.tamper is None}
 
 
 def sampler(
@@ -90,3 +91,23 @@ def test_one_wall_is_left_out_in_turn_and_without_all_none_stands() -> None:
     assert all(len(some) == 1 for some in left_out)
     assert {one.experiment.without for one in trials if one.stratum.walls == "none"} == {walls.ALL}
     assert {one.experiment.without for one in trials if one.stratum.walls == "all"} == {frozenset()}
+
+
+def test_attacks_on_a_device_that_is_off_have_each_variant_once_and_no_phase() -> None:
+    """Seen: a campaign over them repeated one experiment in every phase."""
+    names = ("B01", "B09")
+    one = Campaign(
+        "designs/insulin_pump", 1, 20, names, dict.fromkeys(names, ("transfer",)), {"any": (14, 60)}
+    )
+    drawn = Sampler(one, attack_files.built())
+    assert drawn.trials_max == 20
+    trials = [drawn.trial(number) for number in range(20)]
+    assert {trial.stratum.phase for trial in trials} == {OFF}
+    assert len({trial.experiment.line for trial in trials}) == 20
+    assert len({trial.experiment.line for trial in trials if trial.stratum.attack_id == "B01"}) == 10
+
+
+def test_without_them_a_campaign_may_have_as_many_trials_as_one_likes() -> None:
+    names = ("C05",)
+    one = Campaign("d", 1, 5, names, dict.fromkeys(names, ("transfer",)), {"any": (14, 60)})
+    assert Sampler(one, attack_files.built()).trials_max is None

@@ -55,3 +55,65 @@ def test_every_session_has_a_root_of_its_own_and_builds_the_same_images() -> Non
         [line["digest"] for line in found["chain"] if line["kind"] != "release"] for found in (one, other)
     ]
     assert digests[0] == digests[1]
+
+
+def test_a_device_whose_flash_somebody_had_tells_who_refuses_what_and_what_its_owner_can_do() -> None:
+    done = commands.run("boot", "--attack", "b05", "--json", "-")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    (refusal,) = found["refusals"]
+    assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("monitor", "therapy", "digest")
+    assert refusal["signer"] == "CN=Supplier of therapy,O=Development"
+    assert (found["is_on"], found["attack"], found["foreign_program_in"]) == (False, "B05", None)
+    text = " ".join(done.stderr.split())
+    assert "the monitor does not go on" in text
+    assert "remedy for whoever owns the device: install the release anew" in text
+    assert "OFF B05 did not get through: the monitor refuses therapy (digest)" in text
+    assert "boot --attack B05 --without digest" in text
+
+
+def test_without_its_rule_the_foreign_program_runs_and_the_page_says_what_shows_its_harm() -> None:
+    done = commands.run("boot", "--attack", "B05", "--without", "digest")
+    assert done.returncode == 1
+    text = " ".join(done.stdout.split())
+    assert "ON B05 got through: what runs as therapy is a foreign program DEGRADED: without digest" in text
+    assert "without=digest B05@14'" in text
+
+
+def test_a_fallback_is_told_slot_by_slot() -> None:
+    found = json.loads(commands.run("boot", "--attack", "B11(spoilt=release)", "--json", "-").stdout)
+    assert [(one["slot"], one["image"], one["rule"]) for one in found["refusals"]] == [
+        ("a", "release", "form"),
+        ("b", "bootloader", "floor"),
+    ]
+
+
+def test_the_remedy_for_a_revoked_signer_is_not_to_bring_another_list() -> None:
+    """Seen: it was, as if the owner of the device had forgotten something."""
+    found = json.loads(commands.run("boot", "--attack", "B09(signer=revoked)", "--json", "-").stdout)
+    (refusal,) = found["refusals"]
+    assert refusal["rule"] == "revocation"
+    assert refusal["remedy"] == "install an image that somebody has signed whose certificate still counts"
+
+
+@pytest.mark.parametrize(
+    ("attack", "says"),
+    [
+        ("K01", "K01 is no attack on the flash of a device that is off; there are B01,"),
+        ("B05@14", "without a time"),
+        ("B05(image=moon)", 'image takes one of "partition"'),
+        ("B09(signer=", "without a time, its parameters in brackets"),
+    ],
+)
+def test_what_is_no_attack_on_the_flash_is_refused_in_a_sentence(attack: str, says: str) -> None:
+    done = commands.run("boot", "--attack", attack)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_users_own_device_refuses_and_overheats_too() -> None:
+    """Seen: the B rows were refused there, because it has no partition called transfer."""
+    design = ("--design", "examples/thermostat")
+    assert commands.run("boot", "--attack", "B12", *design).returncode == 0
+    assert commands.run("boot", "--attack", "B12", "--without", "scope", *design).returncode == 1

@@ -126,9 +126,15 @@ def test_the_other_verbs_write_what_is_documented(tmp_path: Path) -> None:
         ("check", ("check", "--design", bad)),
         ("passport", ("passport",)),
         ("catalogue", ("attack",)),
-        ("boot", ("boot",)),
     ):
         assert set(keys_of(written(tmp_path, *arguments))) == documented("Every object", section), section
+
+
+@pytest.mark.walls
+def test_a_boot_and_a_refused_one_write_what_is_documented(tmp_path: Path) -> None:
+    on = set(keys_of(written(tmp_path, "boot")))
+    refused = set(keys_of(written(tmp_path, "boot", "--attack", "B05")))
+    assert on | refused == documented("Every object", "boot")
 
 
 @pytest.mark.walls

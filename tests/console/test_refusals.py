@@ -59,6 +59,7 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
             ["campaign", "C06", "--trials", "3", "--keep", "designs/insulin_pump/x"],
             "in the design's own folder",
         ),
+        (["campaign", "B01", "--trials", "11"], "B01 strikes the flash of a device that is off"),
         (["--days", "nan"], "--days"),
         (["--days", "0.1"], "08:00"),
         (["--design", "nowhere"], "nowhere"),

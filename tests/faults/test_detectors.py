@@ -113,6 +113,14 @@ MARK_US = timex.mark_us(TOKEN)
 EARLIER = _peaks(frame=95, memory_files=Counter(image=2), cpu_s=0.5)
 EARLIER_GATE = _peaks("gate-transfer", frame=95)
 
+OWN = (Emission(FRAME, "therapy.pump_command", b"1 U"),)
+OVERDOSE = (Emission(FRAME, "therapy.pump_command", b"50 U"),)
+
+
+def _sent(sent: tuple[Emission, ...], reference: tuple[Emission, ...]) -> dict[str, Any]:
+    return {"therapy_outputs": sent, "reference_outputs": reference}
+
+
 #: Attack, what the harness saw, and what the detector has to say.
 CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     *(
@@ -124,7 +132,9 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
         for one in FLASH
     ),
     *((one, {"boot_refused": "no answer", "boot_rules": frozenset({"element"})}, None) for one in FLASH),
-    *((one, {"boot_refused": ""}, False) for one in FLASH),
+    *((one, {"boot_refused": ""}, None) for one in FLASH),
+    *((one, {"boot_refused": "", **_sent(OWN, OWN)}, False) for one in FLASH),
+    *((one, {"boot_refused": "", **_sent(OVERDOSE, OWN)}, True) for one in FLASH),
     ("C01", {"admitted": (_admitted(b"x" * 5_000),), "peaks": {}}, True),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boot.refusal import ALWAYS
-from evidence import experiment, fitting
+from evidence import experiment, fitting, harm
 from evidence.experiment import Experiment, References
 from evidence.outcome import Outcome
 from evidence.testing.harness import Result
@@ -21,16 +21,19 @@ from world.bench import BenchError
 
 PUMP = ROOT / "designs" / "insulin_pump"
 INCUBATOR = ROOT / "examples" / "thermostat"
-FRAMES = 6
+#: Long enough for an overdose to be felt.
+FRAMES = 19
 
 #: Attack, parameters, the walls that have to fall, and which stage refuses it behind all of them, by which rule.
 ROWS: list[tuple[str, dict[str, Value], set[str], str]] = [
     ("B01", {}, {"floor"}, "rom refused bootloader (floor)"),
     ("B04", {}, {"release"}, "monitor refused therapy (release)"),
     ("B05", {}, {"digest"}, "monitor refused therapy (digest)"),
+    ("B05", {"image": "monitor"}, {"digest"}, "bootloader refused monitor (digest)"),
     ("B08", {}, {"hardware"}, "rom refused release (hardware)"),
+    ("B08", {"other": "interpreter"}, {"platform"}, "bootloader refused"),
     ("B09", {"signer": "unsigned"}, {"signature"}, "monitor refused therapy (signature)"),
-    ("B09", {"signer": "stranger"}, {"chain", "revocation"}, "rom refused release (chain)"),
+    ("B09", {"signer": "stranger"}, {"chain"}, "monitor refused therapy (chain)"),
     ("B09", {"signer": "revoked"}, {"revocation"}, "monitor refused therapy (revocation)"),
     ("B11", {}, {"floor"}, "rom refused bootloader (form)"),
     ("B12", {}, {"scope"}, "monitor refused therapy (scope)"),
@@ -59,14 +62,18 @@ def test_it_is_refused_behind_all_walls_and_runs_without_its_own(
     assert held.run.record.frames_done == 0
     through = _perform((attack_id, parameters), frozenset(without))
     assert through.outcome is Outcome.BREACH, through.reasons
-    assert through.effects[0].sentence == "An image that is not the device's own ran as therapy."
+    assert through.effects[0].sentence.startswith("An image that is not the device's own ran as therapy: ")
+    assert through.severity is harm.Severity.S4, "the foreign program overdoses, and the patient bears it"
 
 
-def test_all_rows_of_the_flash_are_tried_here_with_all_their_parameters() -> None:
+def test_all_rows_of_the_flash_are_tried_here_in_all_variants_that_meet_other_walls() -> None:
     built = {name: one for name, one in attack_files.built().items() if one.tamper is not None}
     assert {row[0] for row in ROWS} == built.keys()
-    assert {row[1]["signer"] for row in ROWS if row[1]} == set(built["B09"].parameters["signer"].values)  # type: ignore[union-attr]
-    assert {wall for row in ROWS for wall in row[2]} == walls.BOOT_WALL_NAMES - {"swap", "platform"}
+    tried = [(name, parameters) for name, parameters, _, _ in ROWS]
+    for name, attack in built.items():
+        for given in attack.variants:
+            assert any(one == name and given.items() <= parameters.items() for one, parameters in tried), name
+    assert {wall for row in ROWS for wall in row[2]} == walls.BOOT_WALL_NAMES - {"swap"}
 
 
 def test_a_device_that_does_not_start_leaves_the_pump_in_its_safe_state() -> None:
