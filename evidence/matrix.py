@@ -73,7 +73,7 @@ class Matrix:
         }
         asked = frozenset[str]()
         asked |= walls.BOOT_WALL_NAMES if True in on_flash else frozenset()
-        asked |= walls.ALL - walls.BOOT_WALL_NAMES if on_flash != {True} else frozenset()
+        asked |= walls.ALL - walls.BOOT_WALL_NAMES if False in on_flash else frozenset()
         return tuple(walls.in_order(self.available & asked - self.carriers))
 
     @property
@@ -254,7 +254,7 @@ def may_keep_in(path: Path) -> bool:
 def code_digest(folder: Path) -> str:
     """A digest of all that a row depends on: the design's folder, Bulkhead's own code, the kernel, and who asks."""
     found = sha256(f"{os.uname().release} {os.geteuid() == 0}".encode())
-    rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
+    rooms = ("ipc_schemas", "boot", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
     files = [path for room in rooms for path in sorted((_ROOT / room).rglob("*.py"))]
     for path in (*files, *sorted(path for path in folder.rglob("*") if path.is_file())):
         if "__pycache__" not in path.parts:

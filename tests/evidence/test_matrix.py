@@ -10,9 +10,10 @@ import pytest
 
 from console import ablation_page
 from console.output import Output
-from evidence import matrix, matrix_html
+from evidence import experiment, matrix, matrix_html
 from evidence.ablation import Cut, Row
 from evidence.outcome import Outcome
+from evidence.workers import Summary, Told, Workers
 from monitor.loader import load_design
 from sandbox import walls
 
@@ -83,10 +84,67 @@ def test_both_pages_say_that_a_stand_in_is_attacked_where_the_harness_is_and_onl
         assert "stand-in" not in page
 
 
+def test_a_wall_is_called_idle_only_beside_attacks_that_could_run_against_it() -> None:
+    """Seen: an ablation of attacks on the flash called every wall around partitions idle."""
+    pump = load_design(ROOT / "designs/insulin_pump", walls.ALL)
+
+    def idle(*ids: str) -> frozenset[str]:
+        cut = Cut(frozenset({"floor"}), "a line")
+        rows = tuple(Row(name, Outcome.HELD, "held", (cut,), True, 1) for name in ids)
+        return frozenset(matrix.Matrix(pump, rows, walls.ALL).idle)
+
+    boot = walls.BOOT_WALL_NAMES
+    assert idle("B01") == boot - {"floor"}
+    assert idle("K01") == walls.ALL - boot
+    assert idle("B01", "K01") == walls.ALL - {"floor"}
+    assert idle() == frozenset()
+
+
+def test_an_attack_has_a_row_for_each_of_its_variants_and_rows_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = load_design(ROOT / "designs/insulin_pump", walls.ALL)
+    wall_of = {"": "signature", "signer=stranger": "chain", "signer=revoked": "revocation"}
+    asked: list[str] = []
+
+    def ask(_pool: object, line: str, _timeout_s: float = 0.0) -> Summary:
+        asked.append(line)
+        one = experiment.read(line)
+        variant = experiment.parameters_told(one.injections[0].parameters)
+        is_through = wall_of[variant] in one.without
+        outcome = Outcome.BREACH if is_through else Outcome.HELD
+        return Summary(line, outcome.value, (Told("B09", is_through, "."),), (".",))
+
+    monkeypatch.setattr(Workers, "ask", ask)
+    heard: list[tuple[str, int, int]] = []
+    kept = tmp_path / "rows.jsonl"
+
+    def search() -> matrix.Matrix:
+        return matrix.search(
+            pump,
+            Path("designs/insulin_pump"),
+            ["B09"],
+            2,
+            lambda r, *n: heard.append((r.name, *n)),
+            keep=kept,
+        )
+
+    found = search()
+    assert {row.variant: row.carriers for row in found.rows} == {
+        k: frozenset({v}) for k, v in wall_of.items()
+    }
+    assert [row.name for row in found.rows] == ["B09", "B09(signer=stranger)", "B09(signer=revoked)"]
+    assert found.alone["revocation"] == ("B09(signer=revoked)",)
+    assert sorted(n for _, *n in heard) == [[1, 3], [2, 3], [3, 3]]
+    before = len(asked)
+    assert search() == found
+    assert len(asked) == before
+
+
 def test_a_change_in_any_room_that_an_experiment_runs_in_is_another_code(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms = ("ipc_schemas", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
+    rooms = ("ipc_schemas", "boot", "sandbox", "monitor", "partitions", "world", "faults", "evidence")
     places = [f"{room}/{name}" for room in rooms for name in ("one.py", "below/two.py")]
     for place in places:
         (tmp_path / "house" / place).parent.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,13 @@ from world import devices, power
 from world.devices import Device, Opened
 from world.factory import development
 
-#: Those that a stage is to refuse; others are for the element, the factory, or a verifier to see.
-FLASH = {name: one for name, one in attack_files.built().items() if one.effect is foreign_image_ran}
+#: Those that a stage is to refuse, but for the one that strikes while the device starts; others are for the element, the
+#: factory, or a verifier to see.
+FLASH = {
+    name: one
+    for name, one in attack_files.built().items()
+    if one.effect is foreign_image_ran and not one.is_a_race
+}
 #: The rule that refuses, by attack; where a parameter chooses it, by that parameter's value.
 RULES: Mapping[str, str | Mapping[Value, str]] = {
     "B01": "floor",
@@ -126,6 +131,8 @@ def expected_image(attack_id: str, parameters: Mapping[str, Value]) -> str:
     """The image that is refused first, in the order of the boot."""
     if attack_id == "B11":
         return "bootloader"
+    if attack_id == "B20":
+        return "release"
     aimed = str(parameters.get("image"))
     if aimed == "all":
         first = {"hardware": "release", "interpreter": "monitor"}
