@@ -33,8 +33,8 @@ def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
     """What this stage was started with: ``argv`` is the folder of packages, then the descriptor of the handover, and
     what the device is to be.
 
-    Before it is read, nobody can look into this process any more, but where it ``holds_secret`` not. Whoever starts a
-    stage with something else than a handover cannot be told by it: that is a line on standard error, and exit status 1.
+    Before it is read, this process is closed to others, unless it holds no secret. Whoever starts a stage with anything
+    but a handover cannot be told by a note: that is a line on standard error, and exit status 1.
     """
     if holds_secret:
         process.close_memory(f"bh-{stage}")

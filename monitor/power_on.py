@@ -111,9 +111,8 @@ def stand_by(
         return _power_on(order, host, launcher, speaker, control, flash, chip)
     except Refused as refused:
         tell_refusal(speaker, flash.slot, refused)
-        return (
-            links.EXIT_RESET if chip is not None else 2
-        )  # a nursery's: nobody's power supply starts it again
+        # A nursery's has no power supply of its own that could start it again.
+        return links.EXIT_RESET if chip is not None else 2
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2
