@@ -17,7 +17,7 @@ from boot.chip import Chip
 from boot.refusal import Refused
 from ipc_schemas import codec, element
 
-_NAME = "element"
+_NAME = "bh-element"
 _NONCE_BYTES = 32
 
 

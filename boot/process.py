@@ -21,7 +21,7 @@ def close_memory(name: str) -> None:
     The hard limit of core files stays as it is: whether a confined process may raise its own is the wall ``rlimits``.
     Raises ``OSError``.
     """
-    _prctl(_PR_SET_NAME, f"bh-{name}".encode()[:_NAME_BYTES_MAX])
+    _prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES_MAX])
     _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0))
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -34,19 +34,18 @@ def handed_over(stage: str, *, holds_secret: bool = True) -> Handover:
     """What this stage was started with: ``argv`` is the folder of packages, the names of those that were measured,
     then the descriptor of the handover, and what the device is to be.
 
-    Before it is read, nobody can look into this process any more, but where it ``holds_secret`` not. Whoever starts a
-    stage by something else than a handover cannot be told on it: that is a line on standard error, and the safe state.
+    Before it is read, this process is closed to others, unless it holds no secret. Whoever starts a stage with anything
+    but a handover cannot be told by a note: that is a line on standard error, and exit status 1.
     """
     if holds_secret:
-        process.close_memory(stage)
+        process.close_memory(f"bh-{stage}")
     descriptor = int(sys.argv[3])
     try:
         if not image.is_sealed(descriptor):
             raise Refused("swap", "it is not sealed", "start the device by its own power supply")
         return read_once(_HANDOVERS, os.pread(descriptor, _HANDOVER_BYTES_MAX, 0))
     except (Refused, codec.Refused, OSError) as error:
-        print(f"{stage} takes no such handover: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_SAFE_STATE)
+        sys.exit(f"{stage} takes no such handover: {error}")
     finally:
         os.close(descriptor)
 

@@ -249,6 +249,7 @@ def run_figures(run: Run) -> dict[str, Any]:
     found = figures.glycaemia_of(run)
     return {
         "frames_done": run.record.frames_done,
+        "starts": run.record.starts,
         "monitor_status": run.record.exit_status,
         "clock": run.record.plan.clock,
         "wall_s": round(run.record.wall_s, TIME_DIGITS),

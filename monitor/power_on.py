@@ -113,7 +113,7 @@ def stand_by(
         return _power_on(order, host, launcher, speaker, control, flash, vault)
     except Refused as refused:
         tell_refusal(speaker, flash.slot, refused)
-        # One out of a nursery: nobody's power supply starts it again.
+        # A nursery's has no power supply of its own that could start it again.
         return links.EXIT_RESET if vault is not None else 2
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))

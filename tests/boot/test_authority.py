@@ -416,6 +416,18 @@ def test_an_old_list_put_back_is_below_its_floor() -> None:
     }
 
 
+def test_a_renewed_authority_keeps_the_floor_of_its_lists_and_one_with_another_key_has_none_yet() -> None:
+    floors = {key_sha256_of(h.the_platform().certificate): 2}
+    renewed = h.authority(
+        h.the_root(), "platform", h.code_extensions(1), subject=h.the_platform().certificate.subject
+    )
+    assert renewed.certificate != h.the_platform().certificate
+    case = Case(h.signer(renewed), [renewed], floors=floors)
+    assert rule_against(case.chain, case.trust) == "revocation"
+    replaced = h.authority(h.the_root(), "platform two", h.code_extensions(1))
+    assert verdict(Case(h.signer(replaced), [replaced], floors=floors)).lists
+
+
 def test_a_list_number_beyond_what_the_element_counts_is_refused() -> None:
     """A floor could not be raised to it. RFC 5280 (5.2.3) would allow 20 octets."""
     case = h.release_case()

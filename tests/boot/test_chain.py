@@ -22,6 +22,7 @@ import pytest
 from boot import admission
 from boot.admission import Rules
 from boot.authority import Trust, key_sha256_of
+from boot.element import Element
 from boot.refusal import Refused
 from boot.scope import Scope
 from ipc_schemas import codec, element, interpreter, links, release
@@ -371,6 +372,21 @@ def test_with_one_slot_broken_the_other_one_starts_and_with_both_none_does(
     assert outcome.status == 3
     (end,) = outcome.of_kind("safe_state")
     assert "install a release in recovery" in end.text
+
+
+def test_what_rom_itself_refuses_costs_no_attempt_and_starts_as_soon_as_the_flash_is_mended(
+    device: Device,
+) -> None:
+    """Else a clock that was wrong for five starts would be the end of a sound slot."""
+    path = device.flash / "slot_a/bootloader.img"
+    whole = path.read_bytes()
+    _flip(path, 200)
+    for _ in range(element.ATTEMPTS_MAX + 1):
+        assert (device.start().refused, device.start().status) == (["digest", "form"], 3)
+    with elements.powered(device.element_folder) as link:
+        assert Element(link).facts().attempts == (element.ATTEMPTS_MAX, element.ATTEMPTS_MAX)
+    path.write_bytes(whole)
+    assert device.start().reached["slot"] == "a"
 
 
 def test_a_slot_that_was_never_confirmed_runs_out_of_attempts(device: Device, bench: Bench) -> None:

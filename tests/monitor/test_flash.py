@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from boot import measured
 from boot.authority import key_sha256_of
+from boot.element import Element
 from boot.refusal import Refused
 from ipc_schemas import codec, element, links
 from ipc_schemas.element import ListFloor
@@ -180,13 +181,18 @@ def confirmed(folder: Path, without: tuple[str, ...] = ()) -> element.Facts:
     """What a new device's element holds after a confirmed boot from this flash."""
     FACTORY.manufacture(folder / "element", "SN-1")
     with development.linked(folder / "element") as chip:
-        chip.spend_attempt("a")
-        chip.derive_layer("bootloader", bytes(32))
-        chip.measure_next(bytes(32))
-        flash = booted(folder, chip.facts(), without)
-        content: Content = flash.content("", "", ())
-        flash.confirm(chip, content)
+        confirm(folder, chip, without)
         return chip.facts()
+
+
+def confirm(folder: Path, chip: Element, without: tuple[str, ...] = ()) -> None:
+    """One boot from this flash, up to its confirmation. Raises ``Refused``."""
+    chip.spend_attempt("a")
+    chip.derive_layer("bootloader", bytes(32))
+    chip.measure_next(bytes(32))
+    flash = booted(folder, chip.facts(), without)
+    content: Content = flash.content("", "", ())
+    flash.confirm(chip, content)
 
 
 def test_floors_are_those_of_the_lists_that_vouched_for_this_boot_and_of_no_others(tmp_path: Path) -> None:
@@ -216,6 +222,29 @@ def test_a_list_that_only_one_partitions_signer_needed_has_a_floor_too(tmp_path:
     found = confirmed(tmp_path)
     its = ListFloor(key_sha256_of(above.certificate), 5)
     assert set(found.list_floors) == {its, *FACTORY.confirmed_lists()}
+
+
+def test_a_later_boot_leaves_what_is_as_high_or_higher_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The element refuses what goes down, and what stays as it is would be one more write."""
+    install(tmp_path, parts())
+    once = confirmed(tmp_path)
+    later_s = int(FACTORY.now.timestamp())
+    with development.linked(tmp_path / "element") as chip:
+        confirm(tmp_path, chip)
+        chip.raise_time_floor(later_s)
+    with development.linked(tmp_path / "element") as chip, monkeypatch.context() as closed:
+        for raises in ("raise_floor", "raise_list_floors", "raise_time_floor"):
+            closed.setattr(Element, raises, None)
+        confirm(tmp_path, chip)
+        found = chip.facts()
+    assert (found.floors, found.list_floors) == (once.floors, once.list_floors)
+    assert found.time_floor_s == later_s > once.time_floor_s
+    FACTORY.write_trust(tmp_path, development.LIST_NUMBER + 1)
+    with development.linked(tmp_path / "element") as chip:
+        confirm(tmp_path, chip)
+        assert {floor.number for floor in chip.facts().list_floors} == {development.LIST_NUMBER + 1}
 
 
 def test_what_was_not_validated_raises_no_floor(tmp_path: Path) -> None:
