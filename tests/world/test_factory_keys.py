@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,33 +21,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support import hierarchy as h
 from tests.support.hierarchy import NOW, Case, verdict
+from tests.support.softhsm import PIN, TOKEN, token_in_software
 from world.factory import certificates
 from world.factory.certificates import name_of
 from world.factory.keys import KeyFiles, KeyRefused, KeyStore, KeyToken, issuing_key
 
-TOKEN, PIN = "bulkhead-test", "4321"
-MODULES = [
-    Path("/usr/lib/softhsm/libsofthsm2.so"),
-    Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"),
-    Path("/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so"),
-]
-
 
 @pytest.fixture(scope="module")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A token in software (Debian: softhsm2), empty, and its library."""
-    module = next((path for path in MODULES if path.exists()), None)
-    tool = shutil.which("softhsm2-util")
-    if module is None or tool is None:
-        pytest.skip("no token to try: install softhsm2")
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
-    os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
-    command = [tool, "--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "8765"]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    yield module
-    del os.environ["SOFTHSM2_CONF"]
+    with token_in_software(tmp_path_factory.mktemp("softhsm")) as module:
+        yield module
 
 
 @pytest.fixture(scope="module")
