@@ -16,6 +16,7 @@ import pytest
 from console import factory_options
 from console.app import main
 from tests.console import commands
+from tests.console.test_json import documented, keys_of
 from tests.support import factory
 from tests.support.softhsm import PIN, TOKEN, token_in_software
 from world.factory import ledger
@@ -277,6 +278,36 @@ def test_a_subcontractor_makes_its_key_at_its_side_and_hands_out_the_public_half
     assert status_of([*shlex.split(line), "--folder", str(folder), "--quiet"]) == 2
     written = do(folder, f"{line} --key Belts={pem}")["images"]
     assert {one["image"]: one["signer"] for one in written}["therapy"] == "Belts"
+
+
+@pytest.mark.parametrize(
+    ("section", "lines"),
+    [
+        ("provision factory, operator", ["provision factory Oslo", "provision operator Clinic"]),
+        ("provision supplier", ["provision supplier Belts --partition therapy --class C"]),
+        ("provision devices, life", ["provision devices 1 --factory Lyon", "provision life SN-0001 --to operational"]),
+        ("provision enrol", ["provision operator Clinic", "provision enrol SN-0001 --operator Clinic"]),
+        ("provision renew", ["provision renew SN-0001 --new-element"]),
+        ("provision revoke", ["provision revoke Lyon"]),
+        ("provision lists", ["provision lists"]),
+        ("provision unlock", ["provision unlock SN-0001"]),
+        ("provision show", ["provision show"]),
+        ("sign", ["sign --device SN-0001"]),
+    ],
+)
+def test_each_verb_writes_what_is_documented(folder: Path, section: str, lines: list[str]) -> None:
+    for line in lines:
+        found = do(folder, line)
+        assert found["verb"] == " ".join(line.split()[: 2 if line.startswith("provision") else 1])
+    assert set(keys_of(found)) == documented("Every object", section)
+
+
+def test_the_root_ceremony_and_a_new_key_write_what_is_documented(tmp_path: Path) -> None:
+    told = do(tmp_path / "factory", "provision root --maker X")
+    assert set(keys_of(told)) == documented("Every object", "provision root")
+    out = tmp_path / "out.json"
+    assert status_of(["provision", "key", str(tmp_path / "x.pem"), "--quiet", "--json", str(out)]) == 0
+    assert set(keys_of(json.loads(out.read_text()))) == documented("Every object", "provision key")
 
 
 def test_a_command_that_is_killed_leaves_the_folder_to_the_next_one(folder: Path) -> None:
