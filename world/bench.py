@@ -163,7 +163,7 @@ class Bench:
             if plan is None:
                 made = devices.ready()
             elif plan.device is not None:
-                made = devices.standing(plan.device)
+                made = devices.standing(plan.device, load_design(plan.design, walls.ALL))
             else:
                 made = devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
             self.device = self._powered.enter_context(made)

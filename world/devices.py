@@ -9,18 +9,21 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from boot import platform
-from ipc_schemas import element
+from ipc_schemas import codec, element
+from ipc_schemas.release import Envelope, Release
 from monitor.design import Design
 from world import leftovers, power
 from world.factory import development, images, packing
 from world.factory.development import Factory, Made, Signer
 
+_ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
+_RELEASES: codec.Codec[Release] = codec.Codec(Release)
 SERIAL = "SN-0001"
 SLOT: element.Slot = "a"
 #: Of every image that is built here; a device that has run one of them starts none below it.
@@ -196,11 +199,21 @@ class Ready:
         return power.switch_on(self.device.rom, self.device.flash, self.link, control, command, without)
 
 
-@contextmanager
-def standing(folder: Path) -> Iterator[Ready]:
-    """A device that a factory made, with whatever its element kept and its flash holds.
+def designs_in(flash: Path) -> set[str]:
+    """The names of the designs whose releases lie in a flash, as far as they can be read. Nobody has verified them."""
+    found = set()
+    for path in flash.glob("slot_?/release.bhm"):
+        with suppress(OSError, codec.Refused):
+            payload = _ENVELOPES.decode(path.read_bytes()).payload
+            found.add(_RELEASES.decode(payload).device)
+    return found
 
-    Raises ``packing.ImageError`` when the folder is no device's.
+
+@contextmanager
+def standing(folder: Path, design: Design) -> Iterator[Ready]:
+    """A device that a factory made, with whatever its element kept and its flash holds: a release of ``design``.
+
+    Raises ``packing.ImageError`` when the folder is no device's, or the release in it is another design's.
     """
     made = Device(folder / "rom.img", folder / "flash", folder / "element")
     if not made.rom.is_file() or not made.element.is_dir():
@@ -209,6 +222,12 @@ def standing(folder: Path) -> Iterator[Ready]:
         )
     if not made.flash.is_dir():
         raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
+    held = designs_in(made.flash)
+    if held and design.name not in held:
+        raise packing.ImageError(
+            f"{made.flash}: it holds {' and '.join(sorted(held))}, and the world around the device would be that of "
+            f"{design.name}; name the design's folder with --design"
+        )
     with power.element(made.element) as link:
         yield Ready(made, link)
 

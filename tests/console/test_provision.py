@@ -251,6 +251,20 @@ def test_a_foreign_folder_is_refused(line: str, capfd: pytest.CaptureFixture[str
     assert "provision root" in refused([*line.split(), "--folder", "nowhere"], capfd)
 
 
+def test_a_ceremony_that_is_refused_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(factory_options.PIN_VARIABLE, "1")
+    token = ["--token", str(tmp_path / "none.so"), "--token-label", "x"]
+    folder = ["--folder", str(tmp_path / "factory")]
+    assert "none.so" in refused(["provision", "root", "--maker", "X", *token, *folder], capfd)
+    assert "maker's name" in refused(["provision", "root", "--maker", "X/", *folder], capfd)
+    assert not (tmp_path / "factory").exists()
+    (tmp_path / "factory").mkdir()
+    assert "maker's name" in refused(["provision", "root", "--maker", "X/", *folder], capfd)
+    assert (tmp_path / "factory").is_dir()
+
+
 def test_two_commands_at_once_are_told_in_one_sentence(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,6 +279,14 @@ def test_a_folder_that_is_no_device_is_not_switched_on(
     device = folder / "devices" / factory.SERIAL
     (device / missing).rename(folder / "aside")
     assert f"{device}" in refused(["boot", "--device", str(device)], capfd)
+
+
+def test_a_device_with_another_design_in_its_flash_is_told_and_not_switched_on(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    do(folder, f"sign --device {factory.SERIAL} --design examples/thermostat")
+    device = folder / "devices" / factory.SERIAL
+    assert "it holds thermostat" in refused(["boot", "--device", str(device)], capfd)
 
 
 def test_a_subcontractor_makes_its_key_at_its_side_and_hands_out_the_public_half_alone(
@@ -285,7 +307,10 @@ def test_a_subcontractor_makes_its_key_at_its_side_and_hands_out_the_public_half
     [
         ("provision factory, operator", ["provision factory Oslo", "provision operator Clinic"]),
         ("provision supplier", ["provision supplier Belts --partition therapy --class C"]),
-        ("provision devices, life", ["provision devices 1 --factory Lyon", "provision life SN-0001 --to operational"]),
+        (
+            "provision devices, life",
+            ["provision devices 1 --factory Lyon", "provision life SN-0001 --to operational"],
+        ),
         ("provision enrol", ["provision operator Clinic", "provision enrol SN-0001 --operator Clinic"]),
         ("provision renew", ["provision renew SN-0001 --new-element"]),
         ("provision revoke", ["provision revoke Lyon"]),
@@ -296,10 +321,10 @@ def test_a_subcontractor_makes_its_key_at_its_side_and_hands_out_the_public_half
     ],
 )
 def test_each_verb_writes_what_is_documented(folder: Path, section: str, lines: list[str]) -> None:
-    for line in lines:
-        found = do(folder, line)
-        assert found["verb"] == " ".join(line.split()[: 2 if line.startswith("provision") else 1])
-    assert set(keys_of(found)) == documented("Every object", section)
+    told = [do(folder, line) for line in lines]
+    verbs = [" ".join(line.split()[: 2 if line.startswith("provision") else 1]) for line in lines]
+    assert [found["verb"] for found in told] == verbs
+    assert set(keys_of(told[-1])) == documented("Every object", section)
 
 
 def test_the_root_ceremony_and_a_new_key_write_what_is_documented(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 ``python cut_factory.py FOLDER DEED`` prints one JSON line for each cut: the step, and whether the folder that the next
 command opens is as it was before the deed (``old``), as it is after it (``new``), or what else.
 
-A step is whatever changes the disk, in this process: a file opened for writing, a synchronisation, a new, renamed or
-removed name. The secure element is another process; its own steps are cut in ``tests/boot/cut_power.py``.
+A step is whatever changes the disk, in this process: a file opened for writing, half of what is written, a
+synchronisation, a new, renamed or removed name. The secure element is another process; its own steps are cut in
+``tests/boot/cut_power.py``.
 """
 
 from __future__ import annotations
@@ -84,7 +85,16 @@ def cut_before(steps: int, folder: Path) -> None:
         step()
         fsync(descriptor)
 
-    os.fsync = counted_fsync  # type: ignore[assignment]
+    write = os.write
+
+    def counted_write(descriptor: int, content: bytes) -> int:
+        """Once before it, and once when half of it is there."""
+        step()
+        written = write(descriptor, content[: len(content) // 2])
+        step()
+        return written + write(descriptor, content[len(content) // 2 :])
+
+    os.fsync, os.write = counted_fsync, counted_write  # type: ignore[assignment]
     sys.addaudithook(hear)
 
 

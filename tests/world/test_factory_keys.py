@@ -156,6 +156,31 @@ def test_keys_outlive_the_store_that_made_them(tmp_path: Path, softhsm: Path, to
     assert softhsm.exists()
 
 
+def test_a_key_that_is_provided_is_made_once(store: KeyStore) -> None:
+    made = store.provide("provided", "p256")
+    assert store.provide("provided", "p256") == made
+
+
+def test_half_a_pair_in_the_token_is_made_anew(token: KeyToken) -> None:
+    old = token.generate("half", "p256")
+    token._find("half", "PUBLIC_KEY").destroy()
+    new = token.provide("half", "p256")
+    assert new != old
+    assert isinstance(new, EllipticCurvePublicKey)
+    new.verify(token.sign("half", b"x"), b"x", ECDSA(SHA256()))
+
+
+def test_what_a_token_does_not_allow_is_told_in_a_sentence(token: KeyToken) -> None:
+    import pkcs11
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+    parameters = token._session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
+    parameters.generate_keypair(label="mute", store=True, private_template={pkcs11.Attribute.SIGN: False})
+    with pytest.raises(KeyRefused, match=f"mute: the token {TOKEN} refuses"):
+        token.sign("mute", b"x")
+
+
 def test_a_private_key_does_not_come_out_of_the_token(token: KeyToken) -> None:
     import pkcs11
 

@@ -38,6 +38,33 @@ def test_a_cut_at_any_step_leaves_the_old_state_or_the_new_one(deed: str, tmp_pa
     assert len(cuts) > STEPS_MIN[deed]
 
 
+def test_what_gets_a_name_is_synchronised_before_and_its_name_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process loses nothing that the kernel has, a disk without power does: so the order is looked at."""
+    steps: list[tuple[str, str, bytes]] = []
+    rename, fsync = os.rename, os.fsync
+    target = tmp_path / "ledger.json"
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        steps.append(("fsync", path.name, path.read_bytes() if path.is_file() else b""))
+        fsync(descriptor)
+
+    def noted_rename(old: Path, new: Path) -> None:
+        steps.append(("rename", new.name, old.read_bytes()))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    ledger.replace_file(target, b"new")
+    assert steps == [
+        ("fsync", ledger.draft_of(target).name, b"new"),
+        ("rename", target.name, b"new"),
+        ("fsync", tmp_path.name, b""),
+    ]
+
+
 def test_a_device_that_was_half_made_is_removed_and_one_that_was_whole_is_taken_up(tmp_path: Path) -> None:
     path = factory.make(tmp_path / "factory")
     half = path / "devices" / ".SN-0002.new"
