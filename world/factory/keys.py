@@ -194,7 +194,10 @@ class KeyToken:
         """Whatever the token has against it becomes a sentence."""
         try:
             yield
-        except self._pkcs11.PKCS11Error as error:
+        except (
+            self._pkcs11.PKCS11Error,
+            AttributeError,
+        ) as error:  # a key that may not sign has no such method
             raise KeyRefused(
                 f"{label}: the token {self._name} refuses ({type(error).__name__}); see what it allows"
             ) from None
