@@ -12,6 +12,7 @@ from console.output import Output
 from console.scene import label_of
 from console.telling import chain_of
 from ipc_schemas import links
+from world import devices
 from world.bench import Bench, BootRefused, Plan, run_folder
 
 
@@ -24,7 +25,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         given["seed"],
         without=given["without"],
         accept_degraded=given["degraded"],
-        device=given["device"],
+        device=devices.found_in(given["device"], design) if given["device"] else None,
     )
     heard: list[links.Note] = []
     refusals: tuple[str, ...] = ()

@@ -90,8 +90,8 @@ class Plan:
     #: What is done to the flash of the device, which has been in use, before it is switched on. Then it is a result of
     #: the run, not an error, when it does not start.
     tamper: Callable[[Path], None] | None = None
-    #: The folder of a device that a factory has made, to be switched on as it is; otherwise one is made for the run.
-    device: Path | None = None
+    #: A device that was made before, with what lies in its flash; otherwise there is a new one.
+    device: devices.Device | None = None
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Bench:
             if plan is None:
                 made = devices.ready()
             elif plan.device is not None:
-                made = devices.standing(plan.device, load_design(plan.design, walls.ALL))
+                made = devices.powered(plan.device)
             else:
                 made = devices.ready(load_design(plan.design, walls.ALL), plan.overlays, plan.tamper)
             self.device = self._powered.enter_context(made)

@@ -209,25 +209,30 @@ def designs_in(flash: Path) -> set[str]:
     return found
 
 
-@contextmanager
-def standing(folder: Path, design: Design) -> Iterator[Ready]:
-    """A device that a factory made, with whatever its element kept and its flash holds: a release of ``design``.
+def found_in(folder: Path, design: Design) -> Device:
+    """The device in a folder that a factory has made, with a release of ``design`` in its flash, or with none.
 
     Raises ``packing.ImageError`` when the folder is no device's, or the release in it is another design's.
     """
-    made = Device(folder / "rom.img", folder / "flash", folder / "element")
-    if not made.rom.is_file() or not made.element.is_dir():
+    found = Device(folder / "rom.img", folder / "flash", folder / "element")
+    if not found.rom.is_file() or not found.element.is_dir():
         raise packing.ImageError(
             f"{folder}: there is no device in this folder; name one that provision devices has made"
         )
-    if not made.flash.is_dir():
-        raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
-    held = designs_in(made.flash)
+    if not found.flash.is_dir():
+        raise packing.ImageError(f"{found.flash}: there is no flash in this folder; write one with sign")
+    held = designs_in(found.flash)
     if held and design.name not in held:
         raise packing.ImageError(
-            f"{made.flash}: it holds {' and '.join(sorted(held))}, and the world around the device would be that of "
+            f"{found.flash}: it holds {' and '.join(sorted(held))}, and the world around the device would be that of "
             f"{design.name}; name the design's folder with --design"
         )
+    return found
+
+
+@contextmanager
+def powered(made: Device) -> Iterator[Ready]:
+    """A device that was made before, with whatever its element kept and its flash holds."""
     with power.element(made.element) as link:
         yield Ready(made, link)
 
@@ -250,5 +255,5 @@ def ready(
         if tamper is not None:
             _use(made, parts_of(design, {}))
             tamper(made.flash)
-        with power.element(made.element) as link:
-            yield Ready(made, link)
+        with powered(made) as found:
+            yield found

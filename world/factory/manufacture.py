@@ -24,7 +24,7 @@ from boot.unlock import unlocking_key
 from ipc_schemas import codec, element
 from ipc_schemas.element import DebugUnlock, Lifecycle, SignedUnlock, Slot
 from ipc_schemas.release import FORMAT, Envelope, Signed
-from world.factory import certificates, images, ledger
+from world.factory import certificates, development, ledger
 from world.factory import maker as makers
 from world.factory.development import linked
 from world.factory.keys import KeyFiles
@@ -83,7 +83,7 @@ def manufacture(
 ) -> None:
     """Make a device of each serial number, named by ``factory``. Raises ``FactoryRefused`` and ``KeyRefused``."""
     issuer = factory_named(maker, factory)
-    rom = images.stage("rom", "boot.rom")
+    rom = development.Factory.stages()[0]
     (maker.folder.path / ledger.DEVICES).mkdir(mode=0o755, exist_ok=True)
     made: dict[str, DeviceRow] = {}
     try:
@@ -278,7 +278,7 @@ def _finish_renewal(maker: Maker) -> None:
             ledger.remove(draft)
         draft.mkdir(mode=0o755)
         issuer = makers.issuer_named(maker.ledger, begun.factory)
-        idevid = fill(maker, issuer, begun.serial, draft, images.stage("rom", "boot.rom"), "provisioned")
+        idevid = fill(maker, issuer, begun.serial, draft, development.Factory.stages()[0], "provisioned")
         if (device / ELEMENT_FOLDER).exists():
             ledger.remove(device / ELEMENT_FOLDER)
         (draft / ELEMENT_FOLDER).rename(device / ELEMENT_FOLDER)
