@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from console import boot_page, failures, jobs
@@ -29,8 +28,6 @@ from ipc_schemas import links
 from monitor.design import Design
 from world import devices
 from world.bench import Bench, BootRefused, Plan, run_folder
-from world.devices import Device
-from world.factory.packing import ImageError
 
 _NAMED = re.compile(r"\s*([A-Za-z]\d{2})\s*(\(.*\))?\s*", re.DOTALL)
 
@@ -40,7 +37,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
     design = jobs.sound_design(given["design"], given["seed"])
     if given["settings"]:
         return _settings(output, given, design)
-    made = _made_before(given["device"])
+    made = devices.found_in(given["device"], design) if given["device"] else None
     one = flash_attack(given["attack"], design) if given["attack"] is not None else None
     plan = Plan(
         given["design"],
@@ -133,14 +130,6 @@ def _refusal(note: links.Note) -> Refusal:
         facts["remedy"],
         slot[1] if slot else "",
     )
-
-
-def _made_before(folder: Path | None) -> Device | None:
-    """The device in this folder. Raises ``Refused``."""
-    try:
-        return devices.at(folder) if folder is not None else None
-    except ImageError as error:
-        raise Refused(str(error)) from None
 
 
 def _settings(output: Output, given: Mapping[str, Any], design: Design) -> int:

@@ -9,19 +9,22 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Self
 
 from boot.element import Element
-from ipc_schemas import element
+from ipc_schemas import codec, element
+from ipc_schemas.release import Envelope, Release
 from monitor.design import Design
 from world import leftovers, power
 from world.factory import development, images, packing, platforms
 from world.factory.development import Factory, Made, Signer
 
+_ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
+_RELEASES: codec.Codec[Release] = codec.Codec(Release)
 SERIAL = "SN-0001"
 SLOT: element.Slot = "a"
 #: Of every image that is built here; a device that has run one of them starts none below it.
@@ -220,19 +223,35 @@ class Ready:
         return power.switch_on(made.rom, made.flash, self.link, control, command, without, permission)
 
 
-def at(folder: Path) -> Device:
-    """A device that a factory made, with whatever its element kept and its flash holds.
+def designs_in(flash: Path) -> set[str]:
+    """The names of the designs whose releases lie in a flash, as far as they can be read. Nobody has verified them."""
+    found = set()
+    for path in flash.glob("slot_?/release.bhm"):
+        with suppress(OSError, codec.Refused):
+            payload = _ENVELOPES.decode(path.read_bytes()).payload
+            found.add(_RELEASES.decode(payload).device)
+    return found
 
-    Raises ``packing.ImageError`` when the folder is no device's.
+
+def found_in(folder: Path, design: Design) -> Device:
+    """The device in a folder that a factory has made, with a release of ``design`` in its flash, or with none.
+
+    Raises ``packing.ImageError`` when the folder is no device's, or the release in it is another design's.
     """
-    made = Device(folder / "rom.img", folder / "flash", folder / "element", serial="")
-    if not made.rom.is_file() or not made.element.is_dir():
+    found = Device(folder / "rom.img", folder / "flash", folder / "element", serial="")
+    if not found.rom.is_file() or not found.element.is_dir():
         raise packing.ImageError(
             f"{folder}: there is no device in this folder; name one that provision devices has made"
         )
-    if not made.flash.is_dir():
-        raise packing.ImageError(f"{made.flash}: there is no flash in this folder; write one with sign")
-    return made
+    if not found.flash.is_dir():
+        raise packing.ImageError(f"{found.flash}: there is no flash in this folder; write one with sign")
+    held = designs_in(found.flash)
+    if held and design.name not in held:
+        raise packing.ImageError(
+            f"{found.flash}: it holds {' and '.join(sorted(held))}, and the world around the device would be that of "
+            f"{design.name}; name the design's folder with --design"
+        )
+    return found
 
 
 @contextmanager

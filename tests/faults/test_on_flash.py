@@ -29,8 +29,8 @@ from world import devices, power
 from world.devices import Device, Opened
 from world.factory import development
 
-#: Those that a stage is to refuse, but for the one that strikes while the device starts; others are for the element, the
-#: factory, or a verifier to see.
+#: Those that a stage is to refuse, but for the one that strikes while the device starts. Others are for the element,
+#: the factory, or a verifier to see.
 FLASH = {
     name: one
     for name, one in attack_files.built().items()

@@ -3,8 +3,9 @@
 ``python cut_factory.py FOLDER DEED`` prints one JSON line for each cut: the step, and whether the folder that the next
 command opens is as it was before the deed (``old``), as it is after it (``new``), or what else.
 
-A step is whatever changes the disk, in this process: a file opened for writing, a synchronisation, a new, renamed or
-removed name. The secure element is another process; its own steps are cut in ``tests/boot/cut_power.py``.
+A step is whatever changes the disk, in this process: a file opened for writing, half of what is written, a
+synchronisation, a new, renamed or removed name. The secure element is another process; its own steps are cut in
+``tests/boot/cut_power.py``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from cryptography import x509
+from typing import Any, NamedTuple
 
 from boot.refusal import Refused
+from ipc_schemas import element
 from tests.boot.cut_power import in_a_child
 from tests.support import factory
 from world.factory import ledger, manufacture, signing
@@ -32,8 +32,11 @@ from world.factory.maker import Maker
 
 #: Audit events of the interpreter that change names; ``open`` counts when it is for writing.
 _CHANGES = frozenset({"os.rename", "os.mkdir", "os.link", "os.remove", "os.rmdir", "os.truncate"})
+KINDS: tuple[element.Issuer, ...] = ("idevid", "ldevid")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
+#: Whoever finds the old state does the same once more, at every fifth step.
+ASKED_AGAIN_EVERY = 5
 DEEDS: dict[str, Callable[[Maker], object]] = {
     "root": lambda maker: makers.hold_root_ceremony(maker, factory.MAKER),
     "factory": lambda maker: makers.open_factory(maker, "Oslo"),
@@ -43,8 +46,6 @@ DEEDS: dict[str, Callable[[Maker], object]] = {
     "device": lambda maker: manufacture.manufacture(maker, factory.FACTORY, ["SN-0002"]),
     "operator": lambda maker: makers.enrol_operator(maker, "Hospital"),
     "enrol": lambda maker: manufacture.enrol(maker, factory.SERIAL, "Clinic", 5),
-    "life": lambda maker: manufacture.advance(maker.folder, factory.SERIAL, "operational"),
-    "end": lambda maker: manufacture.advance(maker.folder, factory.SERIAL, "decommissioned"),
     "revoke": lambda maker: makers.revoke(maker, factory.SERIAL),
     "rename": lambda maker: manufacture.renew(maker, "SN-0009", None, new_element=False),
     "renew": lambda maker: manufacture.renew(maker, factory.SERIAL, None, new_element=True),
@@ -84,7 +85,16 @@ def cut_before(steps: int, folder: Path) -> None:
         step()
         fsync(descriptor)
 
-    os.fsync = counted_fsync  # type: ignore[assignment]
+    write = os.write
+
+    def counted_write(descriptor: int, content: bytes) -> int:
+        """Once before it, and once when half of it is there."""
+        step()
+        written = write(descriptor, content[: len(content) // 2])
+        step()
+        return written + write(descriptor, content[len(content) // 2 :])
+
+    os.fsync, os.write = counted_fsync, counted_write  # type: ignore[assignment]
     sys.addaudithook(hear)
 
 
@@ -101,12 +111,30 @@ def summary(folder: Path) -> str:
         with factory.at_work(folder, creates=True) as maker:
             if maker.folder.is_new or maker.folder.ledger.root is None:
                 return "nothing"
-            return json.dumps([_seen(maker), _complaints(maker)], sort_keys=True)
+            held = {serial: _element_of(maker, serial) for serial in maker.ledger.devices}
+            return json.dumps([_seen(maker, held), _complaints(maker, held)], sort_keys=True)
     except FactoryRefused as refused:
         return str(refused)
 
 
-def _seen(maker: Maker) -> dict[str, Any]:
+class InElement(NamedTuple):
+    """What a device's element says."""
+
+    life: str
+    idevid: bytes
+    ldevid: bytes
+
+
+def _element_of(maker: Maker, serial: str) -> InElement:
+    with linked(maker.folder.device(serial) / "element") as chip:
+        try:
+            idevid, ldevid = (b"".join(chip.chain(kind)[:1]) for kind in KINDS)
+            return InElement(chip.facts().lifecycle, idevid, ldevid)
+        except Refused as refused:
+            return InElement(str(refused), b"", b"")
+
+
+def _seen(maker: Maker, elements: Mapping[str, InElement]) -> dict[str, Any]:
     held = maker.ledger
     issuers = {"root": held.root, "platform": held.platform, **held.factories, **held.operators}
     return {
@@ -115,12 +143,7 @@ def _seen(maker: Maker) -> dict[str, Any]:
         },
         "signers": sorted(held.signers),
         "devices": {
-            serial: (
-                row.factory,
-                row.operator,
-                _is_revoked(maker, row),
-                manufacture.seen(maker.folder.device(serial)).life,
-            )
+            serial: (row.factory, row.operator, _is_revoked(maker, row), elements[serial].life)
             for serial, row in held.devices.items()
         },
     }
@@ -130,7 +153,7 @@ def _is_revoked(maker: Maker, row: ledger.DeviceRow) -> bool:
     return makers.serial_of(row.idevid) in maker.ledger.factories[row.factory].revoked
 
 
-def _complaints(maker: Maker) -> list[str]:
+def _complaints(maker: Maker, elements: Mapping[str, InElement]) -> list[str]:
     """Whatever does not fit together: keys and certificates, elements and rows, drafts that were left."""
     held, folder = maker.ledger, maker.folder.path
     found = [] if held.unfinished is None else [f"unfinished: {held.unfinished}"]
@@ -141,22 +164,16 @@ def _complaints(maker: Maker) -> list[str]:
             found.append(f"{name} has another key")
         if (folder / "lists" / f"{name}.crl").read_bytes() != issuer.list_der:
             found.append(f"the list of {name} is another")
-    for name, row in held.signers.items():
-        if signing._key_of(maker, name, None).public_key() != makers.certificate_of(row).public_key():
+    for name, signer in held.signers.items():
+        if signing._key_of(maker, name, None).public_key() != makers.certificate_of(signer).public_key():
             found.append(f"{name} has another key")
-    for serial, device in held.devices.items():
-        place = maker.folder.device(serial)
+    for serial, row in held.devices.items():
+        if (elements[serial].idevid, elements[serial].ldevid) != (row.idevid, row.ldevid):
+            found.append(f"the element of {serial} holds another certificate")
         try:
-            with linked(place / "element") as chip:
-                if chip.chain("idevid")[:1] != (device.idevid,) or (
-                    device.ldevid and chip.chain("ldevid")[:1] != (device.ldevid,)
-                ):
-                    found.append(f"the element of {serial} holds another certificate")
-            manufacture._request_of(place, device)
-        except (Refused, FactoryRefused) as refused:
+            manufacture._request_of(maker.folder.device(serial), row)
+        except FactoryRefused as refused:
             found.append(f"{serial}: {refused}")
-        if x509.load_der_x509_certificate(device.idevid).not_valid_before_utc > maker.now:
-            found.append(f"{serial} is from tomorrow")
     places = list((folder / "devices").iterdir()) if (folder / "devices").is_dir() else []
     found += [f"left: {place.name}" for place in places if place.name not in held.devices]
     found += [
@@ -193,7 +210,8 @@ def main(folder: Path, deed: str) -> None:
         found, _ = in_a_child(lambda writer: tell(writer, folder))
         text = found.decode()
         named = {old: "old", new: "new"}.get(text, text)
-        again = "" if was_cut and named != "old" else _again(folder, deed, new)
+        asks = step % ASKED_AGAIN_EVERY == 0 and named == "old"
+        again = _again(folder, deed, new) if asks or not was_cut else ""
         print(json.dumps({"step": step, "cut": was_cut, "found": named, "again": again}), flush=True)
         if not was_cut:
             sys.exit(0 if status == 0 else f"the deed ended with status {status}")

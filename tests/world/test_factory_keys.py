@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,33 +21,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support import hierarchy as h
 from tests.support.hierarchy import NOW, Case, verdict
+from tests.support.softhsm import PIN, TOKEN, token_in_software
 from world.factory import certificates
 from world.factory.certificates import name_of
 from world.factory.keys import KeyFiles, KeyRefused, KeyStore, KeyToken, issuing_key
 
-TOKEN, PIN = "bulkhead-test", "4321"
-MODULES = [
-    Path("/usr/lib/softhsm/libsofthsm2.so"),
-    Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"),
-    Path("/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so"),
-]
-
 
 @pytest.fixture(scope="module")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A token in software (Debian: softhsm2), empty, and its library."""
-    module = next((path for path in MODULES if path.exists()), None)
-    tool = shutil.which("softhsm2-util")
-    if module is None or tool is None:
-        pytest.skip("no token to try: install softhsm2")
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
-    os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
-    command = [tool, "--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "8765"]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    yield module
-    del os.environ["SOFTHSM2_CONF"]
+    with token_in_software(tmp_path_factory.mktemp("softhsm")) as module:
+        yield module
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +154,31 @@ def test_keys_outlive_the_store_that_made_them(tmp_path: Path, softhsm: Path, to
     in_token = token.generate("again", "p256")
     assert token.public_key("again") == in_token
     assert softhsm.exists()
+
+
+def test_a_key_that_is_provided_is_made_once(store: KeyStore) -> None:
+    made = store.provide("provided", "p256")
+    assert store.provide("provided", "p256") == made
+
+
+def test_half_a_pair_in_the_token_is_made_anew(token: KeyToken) -> None:
+    old = token.generate("half", "p256")
+    token._find("half", "PUBLIC_KEY").destroy()
+    new = token.provide("half", "p256")
+    assert new != old
+    assert isinstance(new, EllipticCurvePublicKey)
+    new.verify(token.sign("half", b"x"), b"x", ECDSA(SHA256()))
+
+
+def test_what_a_token_does_not_allow_is_told_in_a_sentence(token: KeyToken) -> None:
+    import pkcs11
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+    parameters = token._session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
+    parameters.generate_keypair(label="mute", store=True, private_template={pkcs11.Attribute.SIGN: False})
+    with pytest.raises(KeyRefused, match=f"mute: the token {TOKEN} refuses"):
+        token.sign("mute", b"x")
 
 
 def test_a_private_key_does_not_come_out_of_the_token(token: KeyToken) -> None:

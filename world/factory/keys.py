@@ -12,6 +12,8 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -174,15 +176,31 @@ class KeyToken:
 
     def __init__(self, module: Path, token_label: str, pin: str) -> None:
         """``module`` is the token's library. Raises ``KeyRefused`` when there is no such token, or the PIN is wrong."""
-        import pkcs11
-
+        try:
+            import pkcs11
+        except ImportError:
+            raise KeyRefused("keys in a token need the package python-pkcs11; install it") from None
         self._pkcs11 = pkcs11
+        self._name = token_label
         try:
             token = pkcs11.lib(str(module)).get_token(token_label=token_label)
             self._session = token.open(rw=True, user_pin=pin)
         except (pkcs11.PKCS11Error, RuntimeError) as error:
             sentence = f"the token {token_label} behind {module} cannot be opened ({type(error).__name__})"
             raise KeyRefused(f"{sentence}; check library, label and PIN") from None
+
+    @contextmanager
+    def _spoken(self, label: str) -> Iterator[None]:
+        """Whatever the token has against it becomes a sentence."""
+        try:
+            yield
+        except (
+            self._pkcs11.PKCS11Error,
+            AttributeError,
+        ) as error:  # a key that may not sign has no such method
+            raise KeyRefused(
+                f"{label}: the token {self._name} refuses ({type(error).__name__}); see what it allows"
+            ) from None
 
     def close(self) -> None:
         """Log out. A key store that is closed signs no more."""
@@ -195,11 +213,12 @@ class KeyToken:
         if self._objects(_checked(label)):
             _refuse_taken(label)
         p, curve = self._pkcs11, self._pkcs11.util.ec.encode_named_curve_parameters("secp256r1")
-        parameters = self._session.create_domain_parameters(
-            p.KeyType.EC, {p.Attribute.EC_PARAMS: curve}, local=True
-        )
         kept = {p.Attribute.SENSITIVE: True, p.Attribute.EXTRACTABLE: False}
-        parameters.generate_keypair(label=label, store=True, private_template=kept)
+        with self._spoken(label):
+            parameters = self._session.create_domain_parameters(
+                p.KeyType.EC, {p.Attribute.EC_PARAMS: curve}, local=True
+            )
+            parameters.generate_keypair(label=label, store=True, private_template=kept)
         return self.public_key(label)
 
     def provide(self, label: str, kind: Kind) -> PublicKey:
@@ -221,7 +240,9 @@ class KeyToken:
     def sign(self, label: str, message: bytes) -> bytes:
         """As ``KeyStore.sign``. The token is given the digest, because not all of them can hash."""
         digest = hashlib.sha256(message).digest()
-        pair = self._find(_checked(label), "PRIVATE_KEY").sign(digest, mechanism=self._pkcs11.Mechanism.ECDSA)
+        with self._spoken(label):
+            key = self._find(_checked(label), "PRIVATE_KEY")
+            pair = key.sign(digest, mechanism=self._pkcs11.Mechanism.ECDSA)
         r, s = (int.from_bytes(half) for half in (pair[:_COORDINATE_BYTES], pair[_COORDINATE_BYTES:]))
         return encode_dss_signature(r, s)
 
@@ -230,7 +251,8 @@ class KeyToken:
         p = self._pkcs11
         kinds = (p.ObjectClass.PRIVATE_KEY, p.ObjectClass.PUBLIC_KEY)
         wanted = [{p.Attribute.CLASS: kind, p.Attribute.LABEL: label} for kind in kinds]
-        return [found for one in wanted for found in self._session.get_objects(one)]
+        with self._spoken(label):
+            return [found for one in wanted for found in self._session.get_objects(one)]
 
     def _find(self, label: str, kind: str) -> Any:
         try:

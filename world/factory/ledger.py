@@ -19,7 +19,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -167,8 +167,7 @@ def opened(path: Path, *, creates: bool = False) -> Iterator[Folder]:
 
     With ``creates``, a folder that is not there or is empty will do. Raises ``FactoryRefused``.
     """
-    if creates:
-        _make(path)
+    is_ours = creates and _make(path)
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -180,13 +179,20 @@ def opened(path: Path, *, creates: bool = False) -> Iterator[Folder]:
         yield Folder(path, _read(path, creates=creates))
     finally:
         os.close(lock)
+        if is_ours:
+            with suppress(OSError):  # what was refused leaves no empty folder; one that holds something stays
+                path.rmdir()
 
 
-def _make(path: Path) -> None:
+def _make(path: Path) -> bool:
+    """Whether the folder is new."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        return False
     except OSError as error:
         raise FactoryRefused(f"{path}: cannot be made ({error.strerror}); name another folder") from None
+    return True
 
 
 def _hold(path: Path, lock: int) -> None:
@@ -222,10 +228,14 @@ def _read(path: Path, *, creates: bool) -> Ledger | None:
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """``content`` under this name: after a power cut there is the old file or the new one, whole."""
     draft = draft_of(path)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
     os.rename(draft, path)
     synchronise(path.parent)
 

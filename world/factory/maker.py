@@ -68,8 +68,11 @@ class Maker:
 
     def keys(self) -> KeyStore:
         """Where the authorities' keys are. Raises ``KeyRefused``."""
+        return self.keys_in(self.folder.ledger.token)
+
+    def keys_in(self, token: Token | None) -> KeyStore:
+        """The token's, or those in files. Raises ``KeyRefused``."""
         if not self._opened:
-            token = self.folder.ledger.token
             if token is None:
                 self._opened.append(self.files)
             else:
@@ -132,6 +135,7 @@ def hold_root_ceremony(maker: Maker, name: str, token: Token | None = None) -> L
             raise FactoryRefused(
                 f"{name!a} cannot be a maker's name; use up to 40 letters, digits, spaces and . _ -"
             )
+        maker.keys_in(token)  # what cannot be opened begins nothing
         folder.keep(Ledger(name, secrets.token_hex(_HOUSE_BYTES), HARDWARE_ID, token=token))
     begun = folder.ledger
     if begun.root is not None:

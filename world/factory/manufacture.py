@@ -24,12 +24,13 @@ from boot.unlock import unlocking_key
 from ipc_schemas import codec, element
 from ipc_schemas.element import DebugUnlock, Lifecycle, SignedUnlock, Slot
 from ipc_schemas.release import FORMAT, Envelope, Signed
-from world.factory import certificates, images, ledger
+from world.factory import certificates, development, ledger
 from world.factory import maker as makers
 from world.factory.development import linked
 from world.factory.keys import KeyFiles
 from world.factory.ledger import DeviceRow, FactoryRefused, Folder, Issuer, Unfinished
 from world.factory.maker import SERVICE, Maker
+from world.factory.signing import restore_slots
 
 DEVICES_MAX = 1_000
 UNLOCK_MINUTES_MAX = 24 * 60
@@ -82,7 +83,7 @@ def manufacture(
 ) -> None:
     """Make a device of each serial number, named by ``factory``. Raises ``FactoryRefused`` and ``KeyRefused``."""
     issuer = factory_named(maker, factory)
-    rom = images.stage("rom", "boot.rom")
+    rom = development.Factory.stages()[0]
     (maker.folder.path / ledger.DEVICES).mkdir(mode=0o755, exist_ok=True)
     made: dict[str, DeviceRow] = {}
     try:
@@ -244,7 +245,6 @@ def renew(maker: Maker, serial: str, factory: str | None, *, new_element: bool) 
     with linked(device / ELEMENT_FOLDER) as chip:
         request = chip.certificate_request()
     found = certificates.device_identity(maker.authority(issuer), request, serial, maker.now)
-    ledger.replace_file(device / REQUEST_FILE, request, mode=0o644)
     renamed = DeviceRow(name, found.public_bytes(Encoding.DER))
     devices = {**maker.ledger.devices, serial: renamed}
     maker.folder.change(**changed, devices=devices, unfinished=Unfinished("rename", serial, name))
@@ -278,7 +278,7 @@ def _finish_renewal(maker: Maker) -> None:
             ledger.remove(draft)
         draft.mkdir(mode=0o755)
         issuer = makers.issuer_named(maker.ledger, begun.factory)
-        idevid = fill(maker, issuer, begun.serial, draft, images.stage("rom", "boot.rom"), "provisioned")
+        idevid = fill(maker, issuer, begun.serial, draft, development.Factory.stages()[0], "provisioned")
         if (device / ELEMENT_FOLDER).exists():
             ledger.remove(device / ELEMENT_FOLDER)
         (draft / ELEMENT_FOLDER).rename(device / ELEMENT_FOLDER)
@@ -287,10 +287,10 @@ def _finish_renewal(maker: Maker) -> None:
         if (draft / name).exists():
             (draft / name).rename(device / name)
     ledger.synchronise(device)
-    devices = {**maker.ledger.devices, begun.serial: DeviceRow(begun.factory, idevid)}
-    maker.folder.change(devices=devices, unfinished=None)
     if draft.exists():
         ledger.remove(draft)
+    devices = {**maker.ledger.devices, begun.serial: DeviceRow(begun.factory, idevid)}
+    maker.folder.change(devices=devices, unfinished=None)
 
 
 def _new_idevid(maker: Maker, device: Path) -> bytes:
@@ -353,12 +353,9 @@ def mend(maker: Maker) -> None:
     if folder.is_new or folder.ledger.root is None:
         return
     _adopt(folder)
-    unfinished = folder.ledger.unfinished
-    if unfinished is not None and unfinished.what == "enrol":
-        _finish_enrolment(folder, unfinished.serial)
-        folder.said.append(
-            f"{unfinished.serial} was being enrolled when the power went: it has its LDevID now"
-        )
+    _finish(maker)
+    for serial in folder.ledger.devices:
+        restore_slots(folder.device(serial) / FLASH_FOLDER)
     makers.publish_lists(folder)
 
 

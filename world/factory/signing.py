@@ -203,14 +203,12 @@ def _written(manifest: Manifest, who: str) -> Written:
 def write_slot(flash: Path, slot: str, files: Mapping[str, bytes]) -> None:
     """The slot has these files and no others: written beside it, and put in its place when they are whole.
 
-    A power cut leaves the old slot or the new one, or none: then the old one lies beside, and the next call removes it.
+    A power cut leaves the old slot or the new one, or, between two names, none: ``restore_slots`` mends that.
     """
     target = flash / f"slot_{slot}"
     draft, old = ledger.draft_of(target), flash / f".slot_{slot}.old"
     flash.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for left in (draft, old):
-        if left.exists():
-            shutil.rmtree(left)
+    restore_slots(flash)
     draft.mkdir(mode=0o755)
     for name, content in files.items():
         ledger.replace_file(draft / name, content, mode=0o644)
@@ -220,6 +218,18 @@ def write_slot(flash: Path, slot: str, files: Mapping[str, bytes]) -> None:
     ledger.synchronise(flash)
     if old.exists():
         shutil.rmtree(old)
+
+
+def restore_slots(flash: Path) -> None:
+    """Each slot is the old one or the new one, whatever a power cut left."""
+    for slot in ("a", "b"):
+        target = flash / f"slot_{slot}"
+        draft, old = ledger.draft_of(target), flash / f".slot_{slot}.old"
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (draft, old):
+            if left.exists():
+                shutil.rmtree(left)
 
 
 def is_flash(path: Path) -> bool:
