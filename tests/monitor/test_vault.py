@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from boot import layers
 from boot.cells import Disk
@@ -107,6 +108,24 @@ def test_what_the_running_release_has_sealed_itself_is_not_written_again(made: P
         own.chip.confirm()
         assert own.keep({"therapy": SETTINGS}) == []
     assert box_of(made).read_bytes() == before
+
+
+def test_a_boot_with_debugging_open_neither_opens_nor_seals(made: Path) -> None:
+    seal(made)
+    before = box_of(made).read_bytes()
+    key = Ed25519PrivateKey.generate()
+    with elements.powered(made / "element") as link:
+        chip = vault.Element(link)
+        unlock = elements.unlock_by(key, chip.facts().nonce)
+        chip.open_debug(unlock, key.public_key().public_bytes_raw(), 1_000)
+        elements.bring_to("confirmed", chip)
+        own = Vault(Handover(str(made / "flash"), "", 3, 4, "monitor", secret=bytes(range(32))), chip)
+        with pytest.raises(Refused, match="sealed by another release"):
+            own.settings(["therapy"])
+        with pytest.raises(Refused, match="debugging is open in this boot, which seals nothing"):
+            own.keep({"therapy": b"new"})
+    assert box_of(made).read_bytes() == before
+    assert opened(made) == SETTINGS
 
 
 def test_every_bit_and_every_cut_of_a_box_is_refused_in_one_sentence(made: Path) -> None:
