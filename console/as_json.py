@@ -280,10 +280,11 @@ def _boot(run: Run) -> dict[str, Any] | None:
     """The root that the device trusts, and what each stage verified before it ran or used it."""
     for note in run.record.of_kind("chain"):
         verifier = run.record.plan.verifier
+        told = attestation(verifier.appraisal) if isinstance(verifier, Attester) else None
         return {
             "root_key_sha256": note.facts["root"],
             "chain": [link._asdict() for link in chain_of(note)],
-            "attestation": attestation(verifier.appraisal) if isinstance(verifier, Attester) else None,
+            "attestation": told and {name: told[name] for name in ("verdict", "sentence", "release")},
         }
     return None
 

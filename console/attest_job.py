@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
-from boot.authority import key_sha256_of
 from console import attest_page, failures, jobs
 from console.as_json import attestation, head
 from console.attest_page import Attested
@@ -16,7 +13,7 @@ from console.failures import Refused
 from console.output import Output
 from console.scene import label_of
 from evidence.appraisal import Verdict
-from evidence.attesting import Asked, Attester, appraised_again
+from evidence.attesting import Attester, appraised_again, root_of
 from evidence.kept_attestation import FILES, KeptWrong, read, write
 from world.bench import Bench, BootRefused, Plan, run_folder
 
@@ -66,7 +63,7 @@ def _challenged(given: Mapping[str, Any]) -> Attested:
     return Attested(
         verifier.appraisal,
         asked,
-        _root_of(asked),
+        root_of(asked),
         label_of(given["without"], design),
         keep if asked is not None else None,
         refusals=refusals,
@@ -83,7 +80,7 @@ def _verified(given: Mapping[str, Any]) -> Attested:
         asked = read(folder)
     except KeptWrong as wrong:
         raise Refused(f"--verify {folder}: {wrong}") from None
-    own = _root_of(asked)
+    own = root_of(asked)
     wanted = given["root"]
     if given["nonce"] is not None and given["nonce"] != asked.nonce.hex():
         raise Refused(
@@ -96,16 +93,6 @@ def _verified(given: Mapping[str, Any]) -> Attested:
         is_root_known=wanted is not None,
     )
     return Attested(appraisal, asked, own, "", None, is_kept=True)
-
-
-def _root_of(asked: Asked | None) -> str:
-    """The SHA-256 of the root's key, in hex; empty where there is no root that can be read."""
-    if asked is None:
-        return ""
-    try:
-        return key_sha256_of(x509.load_der_x509_certificate(asked.root)).hex()
-    except Exception:  # a library over bytes that came from anywhere
-        return ""
 
 
 def _empty(folder: Path | None) -> Path | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from boot.authority import Trust, key_sha256_of
@@ -107,6 +108,16 @@ def appraised_again(asked: Asked, root_key_sha256: bytes, *, is_ours: bool, is_r
         return appraise_kept(asked.token, asked.nonce, verifier, is_ours=is_ours, doubt=doubt)
 
     return _appraised(asked, root_key_sha256, "", frozenset(), judge)
+
+
+def root_of(asked: Asked | None) -> str:
+    """The SHA-256 of the root's key that came with it, in hex; empty where there is no root that can be read."""
+    if asked is None:
+        return ""
+    try:
+        return key_sha256_of(x509.load_der_x509_certificate(asked.root)).hex()
+    except Exception:  # a library over bytes that came from anywhere
+        return ""
 
 
 def _appraised(

@@ -166,16 +166,16 @@ class Workshop:
         """The name in the release of what a word of ``IMAGES`` stands for."""
         return self.victim if word == PARTITION else word
 
-    def foreign(self) -> Made:
+    def foreign(self, *, harms: bool = True) -> Made:
         """An image for the victim that is not of this release (``faults.foreign_program``).
 
-        Its code begins where that of the device's own begins.
+        Its code begins where that of the device's own begins. One that does not harm only says that it runs.
         """
         partition = self.design.partition(self.victim)
-        overlay = Overlay(partition.image, partition.entry, self._foreign_files())
+        overlay = Overlay(partition.image, partition.entry, self._foreign_files(harms=harms))
         return devices.partition_images(self.design, {self.victim: overlay})[self.victim]
 
-    def _foreign_files(self) -> dict[str, bytes]:
+    def _foreign_files(self, *, harms: bool = True) -> dict[str, bytes]:
         """What makes the victim's image a foreign one."""
         partition = self.design.partition(self.victim)
         module, _, name = partition.entry.partition(":")
@@ -186,7 +186,7 @@ class Workshop:
             and any(sink.partition(".")[0] == WORLD for sink in channel.sinks)
         )
         file, program = f"{module.replace('.', '/')}.py", foreign_program.__name__.rpartition(".")[2]
-        loaded = _LOADED.format(program=program, name=name, ports=outward, mark=FOREIGN_MARK)
+        loaded = _LOADED.format(program=program, name=name, ports=outward if harms else [], mark=FOREIGN_MARK)
         return {
             file: (partition.image / file).read_bytes() + loaded.encode(),
             f"{program}.py": Path(foreign_program.__file__).read_bytes(),
@@ -260,9 +260,9 @@ class Workshop:
             hardware_id=hardware_id,
         )
 
-    def foreign_parts(self) -> dict[str, Made]:
+    def foreign_parts(self, *, harms: bool = True) -> dict[str, Made]:
         """The device's own release but for the victim's image."""
-        return {**self.parts(), self.victim: self.foreign()}
+        return {**self.parts(), self.victim: self.foreign(harms=harms)}
 
     def old_parts(self, image: str = ALL, by: int = 1) -> dict[str, Made]:
         """An older release, whose faults are known by now: one image, or each, has the counter that it had then."""
@@ -280,7 +280,7 @@ class Workshop:
         told["release", self.design.name] = hashlib.sha256(texts.release).digest()
         monitor = manifest_of("monitor", own["monitor"], devices.VERSION, development.HARDWARE_ID)
         lies = {"told": told, "monitor": measured.expected_measurement(monitor)}
-        parts = self.foreign_parts()
+        parts = self.foreign_parts(harms=False)
         for name, program, more in (
             ("bootloader", "boot.bootloader", {}),
             ("monitor", "monitor.main", packing.libraries()),

@@ -114,7 +114,10 @@ class Vault:
 
         Returns the names of those that were written. Raises ``Refused`` (``seal``), and then the old ones lie there.
         """
-        register = self.chip.facts().register
+        facts = self.chip.facts()
+        register = facts.register
+        if facts.is_debug:
+            raise _refused("debugging is open in this boot, which seals nothing: no other boot could open it")
         fresh = {name: value for name, value in settings.items() if self._opened.get(name) != register}
         if not fresh:
             return []

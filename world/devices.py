@@ -218,7 +218,8 @@ class Ready:
         """ROM's process, in which the monitor will be; ``command`` is what it is to be."""
         permission = b""
         if self.opened is not None and self.opened.service is not None:
-            permission = self.opened.service(Element(self.link.dup()).facts().nonce)
+            with self.link.dup() as link:
+                permission = self.opened.service(Element(link).facts().nonce)
         made = self.device
         return power.switch_on(made.rom, made.flash, self.link, control, command, without, permission)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """Recorded first; then a foreign release, signed with the maker's stolen key, and a hand on the line."""
     recorded = shop.recorded()
-    shop.install(shop.foreign_parts(), version="1.0")
+    shop.install(shop.foreign_parts(harms=False), version="1.0")
     shop.sign(shop.victim, shop.factory.maker)
     shop.opened.on_line = lambda _: recorded
     return {"recorded bytes": len(recorded)}

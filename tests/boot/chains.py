@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boot.element import Element
 from ipc_schemas import codec, links
 from world import power
 from world.factory import images
@@ -31,6 +32,8 @@ def main():
         "layers": [one.layer for one in handover.layers],
         "keys": [one.public_key.hex() for one in handover.layers],
         "secret": handover.secret.hex(),
+        "is_debug": chip.facts().is_debug,
+        "permission": len(handover.permission),
         "environment": sorted(os.environ),
         "where": __file__,
         "mark": MARK,
@@ -86,14 +89,20 @@ class Device:
         self.idevid = factory.manufacture(self.element_folder, "SN-0001")
 
     def start(
-        self, without: frozenset[str] = frozenset(), during: Callable[[], None] = lambda: None
+        self,
+        without: frozenset[str] = frozenset(),
+        during: Callable[[], None] = lambda: None,
+        service: Callable[[bytes], bytes] = lambda _: b"",
     ) -> Outcome:
-        """Switch it on once. ``during`` is called as soon as ROM runs."""
+        """Switch it on once. ``during`` is called as soon as ROM runs; ``service`` makes of this boot's nonce what lies
+        at the service connector.
+        """
         outcome = Outcome()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, power.element(self.element_folder) as link:
-            with theirs:
-                process = power.switch_on(self._rom, self.flash, link, theirs, "monitor", without)
+            with theirs, link.dup() as own:
+                permission = service(Element(own).facts().nonce)
+                process = power.switch_on(self._rom, self.flash, link, theirs, "monitor", without, permission)
             during()
             until_s = time.monotonic() + START_S_MAX
             while select.select([ours], [], [], max(0.0, until_s - time.monotonic()))[0]:

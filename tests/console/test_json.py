@@ -126,6 +126,8 @@ def test_the_other_verbs_write_what_is_documented(tmp_path: Path) -> None:
         ("check", ("check", "--design", bad)),
         ("passport", ("passport",)),
         ("catalogue", ("attack",)),
+        ("boot --settings", ("boot", "--settings")),
+        ("attest", ("attest",)),
     ):
         assert set(keys_of(written(tmp_path, *arguments))) == documented("Every object", section), section
 

@@ -14,10 +14,11 @@ from faults.attack import Injection
 from faults.attacks import c07_parser_differential as c07
 from faults.attacks import c16_route_squat_hijack as c16
 from faults.attacks import f05_bit_flip as f05
-from faults.effects import FOREIGN_MARK
+from faults.effects import FOREIGN_MARK, foreign_image_ran
 from faults.implant import messages, timex
 from faults.seen import (
     Admitted,
+    Attested,
     Emission,
     Life,
     LogLine,
@@ -42,7 +43,14 @@ from ipc_schemas.insulin_pump import (
 
 FRAME, UNTIL = 96, 104
 #: Attacks on the flash, which share a detector.
-FLASH = [name for name, attack in attack_files.built().items() if attack.tamper is not None]
+FLASH = [name for name, attack in attack_files.built().items() if attack.effect is foreign_image_ran]
+FOREIGN = (LogLine(0, "therapy", FOREIGN_MARK),)
+
+
+def _attested(verdict: str = "AFFIRMING", serial: str = "SN-0001", is_debug: bool | None = False) -> Attested:
+    return Attested(verdict, "so it says", serial, is_debug)
+
+
 TOKEN = "bx000000-K00"
 HINT = codec.encode(ActivityHint(480, 12.0))
 HINT_BEFORE = codec.encode(ActivityHint(475, 11.0))
@@ -135,6 +143,33 @@ CASES: list[tuple[str, dict[str, Any], bool | None]] = [
     *((one, {"boot_refused": ""}, None) for one in FLASH),
     *((one, {"boot_refused": "", **_sent(OWN, OWN)}, False) for one in FLASH),
     *((one, {"boot_refused": "", **_sent(OVERDOSE, OWN)}, True) for one in FLASH),
+    *(
+        (one, {"log_lines": FOREIGN, "boot_refused": "", "attested": _attested()}, True)
+        for one in ("B16", "B17")
+    ),
+    *(
+        (one, {"log_lines": FOREIGN, "boot_refused": "", "attested": _attested("CONTRAINDICATED")}, False)
+        for one in ("B16", "B17")
+    ),
+    *((one, {"boot_refused": "", "attested": _attested()}, None) for one in ("B16", "B17")),
+    *((one, {"log_lines": FOREIGN, "boot_refused": ""}, None) for one in ("B16", "B17")),
+    *(
+        (one, {"boot_refused": "it differs", "boot_rules": frozenset({"digest"})}, False)
+        for one in ("B16", "B17")
+    ),
+    *(
+        (one, {"boot_refused": "no answer", "boot_rules": frozenset({"element"})}, None)
+        for one in ("B16", "B17")
+    ),
+    ("B18", {"attested": _attested(serial="SN-9999")}, True),
+    ("B18", {"attested": _attested("CONTRAINDICATED", "SN-9999")}, False),
+    ("B18", {"attested": _attested()}, False),
+    ("B18", {}, None),
+    ("B19", {"attested": _attested("WARNING", is_debug=True), "debug_told": "debugging is open"}, True),
+    ("B19", {"attested": _attested(), "debug_told": "debugging stays closed"}, False),
+    ("B19", {"attested": _attested()}, None),
+    ("B19", {"attested": _attested(is_debug=None), "debug_told": "debugging stays closed"}, None),
+    ("B19", {}, None),
     ("C01", {"admitted": (_admitted(b"x" * 5_000),), "peaks": {}}, True),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer")}, False),
     ("C01", {"admitted": (_admitted(HINT),), "peaks": _peaks("gate-transfer", rss_bytes_max=1 << 30)}, True),

@@ -44,6 +44,35 @@ ROWS: list[tuple[str, dict[str, Value], set[str], str]] = [
 ]
 
 
+#: Attack, the walls that have to fall, what the verifier or ROM says behind all of them, and what is seen without them.
+TRUST_ROWS: list[tuple[str, set[str], str, str]] = [
+    (
+        "B16",
+        {"layers"},
+        "The verifier said CONTRAINDICATED: layer bootloader, measured by rom",
+        "The verifier affirmed it (it runs release 1.0, as it should), and a foreign image ran.",
+    ),
+    (
+        "B17",
+        {"nonce"},
+        "The verifier said CONTRAINDICATED: the token answers another nonce than ours.",
+        "The verifier affirmed it (it runs release 1.0, as it should), and a foreign image ran.",
+    ),
+    (
+        "B18",
+        {"request", "pathlen", "revocation"},
+        "The verifier said CONTRAINDICATED: who answers is not known: 2.5.4.5=SN-0666,OU=Desk,O=Development: invalid",
+        "The verifier affirmed SN-9999, which the factory has never made.",
+    ),
+    (
+        "B19",
+        {"unlock"},
+        "Debugging stays closed: the debug unlock is for device 'SN-0666', and this is 'SN-0001'",
+        "Debugging was opened with a permission for another device.",
+    ),
+]
+
+
 def _perform(row: tuple[str, dict[str, Value]], without: frozenset[str]) -> experiment.Finding:
     attack_id, parameters = row
     return experiment.perform(
@@ -66,6 +95,27 @@ def test_it_is_refused_behind_all_walls_and_runs_without_its_own(
     assert through.severity is harm.Severity.S4, "the foreign program overdoses, and the patient bears it"
 
 
+@pytest.mark.parametrize(("attack_id", "without", "held", "through"), TRUST_ROWS)
+def test_what_is_believed_of_a_device_holds_behind_all_walls_and_is_a_lie_without_its_own(
+    attack_id: str, without: set[str], held: str, through: str
+) -> None:
+    walled = _perform((attack_id, {}), frozenset())
+    assert walled.outcome is Outcome.HELD, walled.reasons
+    assert walled.effects[0].sentence.startswith(held)
+    assert walled.run.record.frames_done == FRAMES
+    opened = _perform((attack_id, {}), frozenset(without))
+    assert opened.outcome is Outcome.BREACH, opened.reasons
+    assert opened.effects[0].sentence == through
+    control = _perform((attack_id, {}), walls.ALL)
+    assert control.outcome is Outcome.BREACH, control.reasons
+
+
+@pytest.mark.parametrize("kept", ["request", "pathlen", "revocation"])
+def test_any_one_of_the_three_walls_stops_a_request_for_authority(kept: str) -> None:
+    without = frozenset({"request", "pathlen", "revocation"} - {kept})
+    assert _perform(("B18", {}), without).outcome is Outcome.HELD
+
+
 def test_an_image_swapped_between_its_check_and_its_start_runs_only_without_the_wall_swap() -> None:
     """The sealed copy is what runs, whatever took the file's name. It is a race: it may have to be asked again."""
     held = _perform(("B07", {}), frozenset())
@@ -81,12 +131,13 @@ def test_an_image_swapped_between_its_check_and_its_start_runs_only_without_the_
 def test_all_rows_of_the_flash_are_tried_here_in_all_variants_that_meet_other_walls() -> None:
     built = {name: one for name, one in attack_files.built().items() if one.tamper is not None}
     built.pop("B07")
-    assert {row[0] for row in ROWS} == built.keys()
+    assert {row[0] for row in ROWS} | {row[0] for row in TRUST_ROWS} == built.keys()
     tried = [(name, parameters) for name, parameters, _, _ in ROWS]
     for name, attack in built.items():
         for given in attack.variants:
             assert any(one == name and given.items() <= parameters.items() for one, parameters in tried), name
     assert {wall for row in ROWS for wall in row[2]} == walls.BOOT_WALL_NAMES - {"swap"}
+    assert {wall for row in TRUST_ROWS for wall in row[1]} == walls.TRUST_WALL_NAMES | {"revocation"}
 
 
 def test_a_device_that_does_not_start_leaves_the_pump_in_its_safe_state() -> None:

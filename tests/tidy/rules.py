@@ -46,6 +46,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "world/factory/keys.py": frozenset({"pkcs11"}),
     "faults": frozenset({"msgspec", "zmq", "cryptography"}),
     "evidence": frozenset({"msgspec", "cryptography", "rich"}),
+    "evidence/identity.py": frozenset({"OpenSSL"}),
     "evidence/campaign": frozenset({"scipy", "pyarrow", "dask", "distributed"}),
     "evidence/testing": frozenset({"hypothesis", "pytest"}),
     "console": frozenset({"msgspec", "click", "rich"}),
