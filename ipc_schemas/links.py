@@ -22,6 +22,12 @@ Names = Annotated[tuple[Name, ...], _Meta(max_length=128)]
 MONITOR, NURSERY = "monitor", "nursery"
 
 
+#: Exit status of a confined process that ran out of memory (its own limit made Python raise MemoryError).
+EXIT_MEMORY = 86
+#: Exit status of one after an exception in partition code.
+EXIT_CRASH = 70
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of the shapes on a link: positional, immutable, nothing unknown."""
 

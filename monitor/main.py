@@ -1,6 +1,7 @@
 """What the monitor's image starts as: the monitor, which the bootloader becomes; the nursery; or a template of either.
 
-The template is started before all else, so that it loads its libraries beside the monitor.
+The template is started before all else, so that it loads its libraries beside the monitor; then the trials of the
+host's walls.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ def main() -> None:
         return
     launcher = Launcher(start=_template_start())
     try:
+        from sandbox import passport
+
+        host = passport.Begun()  # its children wait for the kernel while this process loads its rooms
         from boot import stage
         from monitor import power_on
 
         gc.enable()
-        sys.exit(power_on.one_device(stage.handed_over(), launcher))
+        sys.exit(power_on.one_device(stage.handed_over(), launcher, host))
     finally:
         launcher.close()
 

@@ -65,15 +65,14 @@ class Speaker:
             self.lost += 1
 
 
-def one_device(handover: Handover, launcher: Launcher) -> int:
+def one_device(handover: Handover, launcher: Launcher, host: passport.Begun) -> int:
     """Run one device from power-on to power-off. Returns the exit status; the launcher stays the caller's."""
     prepare()
     control = socket.socket(fileno=handover.control)
     try:
         chip = stage.element_of(handover)
         flash = Flash(handover, chip.facts())
-        host = passport.probe()  # while the template loads its libraries
-        return stand_by(control, launcher, host, flash, chip)
+        return stand_by(control, launcher, host.passport(), flash, chip)
     except Refused as refused:
         tell_refusal(Speaker(control), refused)
         return 2
