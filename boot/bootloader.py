@@ -41,6 +41,7 @@ def _boot(handover: Handover) -> NoReturn:
         admission.require_logged(found, handover.log)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
     log = measured.replay(handover.log)
+    stage.require_mapped(handover, log)
     log = stage.with_platform(STAGE, monitor.manifest, log, handover.packages, rules)
     log = log.appended(
         STAGE,

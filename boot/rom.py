@@ -23,11 +23,11 @@ from ipc_schemas.release import Handover
 STAGE = "rom"
 
 
-def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
+def main(found: Mapping[str, bytes], running: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
     """Never returns: it becomes the bootloader, or ends.
 
-    ``found`` are the packages as ``boot.mask`` has measured them, ``python`` is being measured, and ``pins`` are the
-    digests that the mask was made with.
+    ``found`` are the packages as ``boot.mask`` has measured them, what is ``running`` is being measured, and ``pins``
+    are the digests that the mask was made with.
     """
     handover = stage.handed_over()
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
@@ -36,10 +36,10 @@ def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, 
         facts = chip.facts()
         slots = _slots(facts)
     except Refused as refused:
-        python.abandon()
+        running.abandon()
         _end(handover, refused)
     try:
-        log = _platform({**found, platform.PYTHON: python.digest()}, pins, handover)
+        log = _platform({**found, **running.digests()}, pins, handover)
     except Refused as refused:
         _end(handover, refused)
     for slot in slots:
@@ -68,6 +68,7 @@ def _platform(found: Mapping[str, bytes], pins: Mapping[str, bytes], handover: H
         if "platform" not in handover.without:
             platform.require(part, digest, pins[part])
         log = log.appended(STAGE, "platform", part, "", digest, "")
+    stage.require_mapped(handover, log)
     return log
 
 

@@ -103,6 +103,12 @@ def with_platform(
     return log
 
 
+def require_mapped(handover: Handover, log: measured.Log) -> None:
+    """Raises ``Refused`` (``platform``) when this stage has code mapped of which the log has no measurement."""
+    if "platform" not in handover.without:
+        platform.require_measured("self", log.platform, handover.packages)
+
+
 def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:
     """Become the next stage, which finds the packages that are in the log. ``path`` is where the image came from.
 

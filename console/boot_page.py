@@ -60,7 +60,7 @@ def _log(chain: Sequence[Link]) -> Table:
         table.add_column(name, no_wrap=name == "SHA-256")
     for link in chain:
         what = f"{link.name}, the release" if link.kind == "release" else link.name
-        what = f"{link.name} (platform)" if link.kind == "platform" else what
+        what = f"{link.name.rpartition('/')[2]} (platform)" if link.kind == "platform" else what
         table.add_row(STAGES.get(link.stage, link.stage), what, link.version, link.digest[:16], link.signer)
     return table
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from boot import admission, image, measured, stage
+from boot import admission, image, measured, platform, stage
 from boot.admission import Admitted, Rules
 from boot.element import Element
 from boot.refusal import Refused
@@ -56,6 +56,12 @@ class Flash:
         found, _ = admission.admit_release(shelf, rules)
         admission.require_logged(found, self._handover.log)
         return found
+
+    def require_mapped(self, content: Content, processes: Iterable[int | str]) -> None:
+        """Raises ``Refused`` (``platform``) when one of these has code mapped that was not measured in this boot."""
+        for process in processes:
+            if "platform" not in content.left_out:
+                platform.require_measured(process, content.log.platform, self._handover.packages)
 
     @property
     def root_sha256(self) -> bytes:

@@ -154,6 +154,8 @@ def _power_on(
     clock = schedule.parse_clock(order.clock)
     priority = _priority(order, design, up, clock, launcher, speaker)
     warden = _warden(order, design, content, up, launcher, priority)
+    launcher.wait_ready()
+    flash.require_mapped(content, ("self", launcher.template_pid))
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
     digests = {name: image.digest for name, image in content.partitions.items()}
     book.append(_header(order, design, digests))

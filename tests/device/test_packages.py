@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import devices as toys
 from tests.support.devices import Outcome, Toy
-from world import power
+from world import devices, power
+from world.bench import BootRefused
+from world.factory import platforms
 
 pytestmark = pytest.mark.walls
 Run = Callable[..., Outcome]
@@ -57,3 +60,30 @@ def test_a_package_that_nobody_measured_runs_in_no_process_of_a_device(
     opened = f"sys.modules.pop('copy', None); sys.path.append({str(folder)!r}); import copy"
     device(Toy(opened), 4, without=SEES_ALL)
     assert mark.exists()
+
+
+@pytest.mark.parametrize("library", ["/libffi", "/libseccomp"])
+def test_a_library_that_only_monitor_or_template_loads_has_to_be_pinned_by_the_monitors_manifest(
+    library: str, device: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = platforms.parts()
+    lacking = platforms.Platforms(here.boot, tuple(part for part in here.monitor if library not in part))
+    monkeypatch.setattr(platforms, "parts", lambda: lacking)
+    devices.stage_images.cache_clear()
+    try:
+        with pytest.raises(
+            BootRefused, match=rf"monitor refuses : '\S+{library}\S+' is mapped into a process"
+        ):
+            device(Toy(), 4)
+        assert device(Toy(), 4, without=frozenset({"platform"})).record.frames_done == 4
+    finally:
+        devices.stage_images.cache_clear()
+
+
+def test_schemas_that_load_a_library_into_the_monitor_do_not_start(
+    device: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run with the monitor's powers; what they bring along was measured by nobody."""
+    monkeypatch.setattr(toys, "SCHEMAS", "import sqlite3\n" + toys.SCHEMAS)
+    with pytest.raises(BootRefused, match=r"monitor refuses : '\S+sqlite3\S+' is mapped into a process"):
+        device(Toy(), 4)
