@@ -40,10 +40,9 @@ def _boot(handover: Handover) -> NoReturn:
     if "release" not in rules.without:
         admission.require_logged(found, handover.log)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
-    log = measured.replay(handover.log)
-    stage.require_mapped(handover, log)
-    log = stage.with_platform(STAGE, monitor.manifest, log, handover.packages, rules)
-    log = log.appended(
+    stage.require_mapped(handover)
+    handover = stage.with_platform(STAGE, monitor.manifest, handover, rules)
+    log = measured.replay(handover.log).appended(
         STAGE,
         "image",
         "monitor",

@@ -43,17 +43,17 @@ def main() -> NoReturn:
     control, *left_out = needed.split(",")
     pins = {pin.part: pin for pin in read_pins(pkgutil.get_data("boot", PINS_FILE) or b"")}
     running = platform.Begun(filter(platform.is_running, pins), packages)
-    found: dict[str, bytes] = {}
+    found: dict[str, platform.Look] = {}
     for part, pin in pins.items():
         if platform.is_running(part):
             continue
         try:
-            found[part] = platform.measure(part, packages)
+            found[part] = platform.look(part, packages)
             if "platform" not in left_out:
-                platform.require(part, found[part], pin.digest)
+                platform.require(part, found[part].digest, pin.digest)
         except Refused:
             running.abandon()
-            _refuse(pin, found.get(part, b""), int(control))
+            _refuse(pin, found[part].digest if part in found else b"", int(control))
     interpreter.find_only(packages, found)
     from boot import rom
 

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
+from typing import NamedTuple
 
 from boot.refusal import Refused
 from ipc_schemas import interpreter
@@ -29,9 +30,20 @@ _ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def measure(part: str, packages: str) -> bytes:
-    """SHA-256 over names and digests of all files of ``part``: ``python``, a top-level name in ``packages``, or, by its
-    whole path, one shared library of the system.
+class Look(NamedTuple):
+    """A part as it was read: the digest of what is in its files, and of what the file system says of them.
+
+    The second changes with any write, and nobody can set it back: it is over numbers, sizes and times of the files.
+    """
+
+    digest: bytes
+    state: bytes
+
+
+def look(part: str, packages: str, *, reads: bool = True) -> Look:
+    """Look at ``python``, a top-level name in ``packages``, or, by its whole path, one shared library of the system.
+
+    The digest is SHA-256 over names and digests of all files, and empty if it ``reads`` none of them.
 
     Raises ``Refused`` (``platform``) when it is not there or cannot be read.
     """
@@ -42,17 +54,34 @@ def measure(part: str, packages: str) -> bytes:
         raise _refused(
             f"{part} has {len(found)} files, at most {_FILES_MAX} may be", "take out what is not code"
         )
-    total = hashlib.sha256()
+    total, state = hashlib.sha256(), hashlib.sha256()
     for name, path in found:
         encoded = name.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(4, "big") + encoded + _digest(path))
-    return total.digest()
+        digest, said = _file(path, reads=reads)
+        total.update(len(encoded).to_bytes(4, "big") + encoded + digest)
+        state.update(encoded + said)
+    return Look(total.digest() if reads else b"", state.digest())
+
+
+def measure(part: str, packages: str) -> bytes:
+    """The digest of ``look``. Raises as it does."""
+    return look(part, packages).digest
+
+
+def require_unchanged(states: Iterable[tuple[str, bytes]], packages: str) -> None:
+    """Raises ``Refused`` (``platform``) when any file of these parts was written since their states were taken."""
+    for part, state in states:
+        if look(part, packages, reads=False).state != state:
+            raise _refused(
+                f"{part} was written to after it had been measured",
+                "start the device again, and let nobody change its platform meanwhile",
+            )
 
 
 class Begun:
-    """Parts that a child measures while this process, which has one thread, does other things.
+    """Parts at which a child looks while this process, which has one thread, does other things.
 
-    Whoever begins asks for the ``digests`` or abandons them.
+    Whoever begins asks for the ``looks`` or abandons them.
     """
 
     def __init__(self, parts: Iterable[str], packages: str) -> None:
@@ -61,21 +90,21 @@ class Begun:
         self._child = os.fork()
         if self._child == 0:
             try:
-                os.write(writer, b"".join(measure(part, packages) for part in self._parts))
+                os.write(writer, b"".join(b"".join(look(part, packages)) for part in self._parts))
             finally:
                 os._exit(0)
         os.close(writer)
 
-    def digests(self) -> dict[str, bytes]:
-        """As ``measure`` has them, once. Raises as ``measure`` does."""
+    def looks(self) -> dict[str, Look]:
+        """As ``look`` has them, once. Raises as it does."""
         with open(self._said, "rb") as said:
             found = said.read()
         os.waitpid(self._child, 0)
-        if len(found) != _DIGEST_BYTES * len(self._parts):
+        if len(found) != 2 * _DIGEST_BYTES * len(self._parts):
             # A child that could not read a file says nothing: the same here says which.
-            return {part: measure(part, self._packages) for part in self._parts}
-        each = range(0, len(found), _DIGEST_BYTES)
-        return dict(zip(self._parts, (found[at : at + _DIGEST_BYTES] for at in each), strict=True))
+            return {part: look(part, self._packages) for part in self._parts}
+        pieces = iter(found[at : at + _DIGEST_BYTES] for at in range(0, len(found), _DIGEST_BYTES))
+        return {part: Look(next(pieces), next(pieces)) for part in self._parts}
 
     def abandon(self) -> None:
         """Nobody wants to know any more."""
@@ -201,12 +230,16 @@ def _below(folder: str, name: str, left_out: frozenset[str] = frozenset()) -> It
             yield inner, entry.path
 
 
-def _digest(path: str) -> bytes:
+def _file(path: str, *, reads: bool) -> tuple[bytes, bytes]:
+    """The digest of a file, and what the file system said of it before it was read."""
     try:
         with open(path, "rb", buffering=0) as file:
-            return hashlib.sha256(file.read()).digest()
+            said = os.fstat(file.fileno())
+            digest = hashlib.sha256(file.read()).digest() if reads else b""
     except OSError as error:
         raise _refused(f"{path} cannot be read ({error.strerror})", "make it readable") from None
+    facts = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns, said.st_ctime_ns)
+    return digest, b"".join(fact.to_bytes(16, "big", signed=True) for fact in facts)
 
 
 def _refused(sentence: str, remedy: str) -> Refused:

@@ -23,7 +23,7 @@ from ipc_schemas.release import Handover
 STAGE = "rom"
 
 
-def main(found: Mapping[str, bytes], running: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
+def main(found: Mapping[str, platform.Look], running: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
     """Never returns: it becomes the bootloader, or ends.
 
     ``found`` are the packages as ``boot.mask`` has measured them, what is ``running`` is being measured, and ``pins``
@@ -39,12 +39,12 @@ def main(found: Mapping[str, bytes], running: platform.Begun, pins: Mapping[str,
         running.abandon()
         _end(handover, refused)
     try:
-        log = _platform({**found, **running.digests()}, pins, handover)
+        handover = _with_platform({**found, **running.looks()}, pins, handover)
     except Refused as refused:
         _end(handover, refused)
     for slot in slots:
         try:
-            _boot(msgspec.structs.replace(handover, slot=slot), log, chip, facts)
+            _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
         except Refused as refused:
             said = stage.refusal_of(STAGE, refused)
             stage.tell(handover, "boot_refused", f"slot {slot}: {refused}", msgspec.to_builtins(said))
@@ -61,26 +61,30 @@ def _slots(facts: element.Facts) -> list[str]:
     return found
 
 
-def _platform(found: Mapping[str, bytes], pins: Mapping[str, bytes], handover: Handover) -> measured.Log:
-    """The log's first lines. Raises ``Refused`` (``platform``) for a part that is not the mask's."""
-    log = measured.Log()
-    for part, digest in sorted(found.items()):
+def _with_platform(
+    found: Mapping[str, platform.Look], pins: Mapping[str, bytes], handover: Handover
+) -> Handover:
+    """The same with the log's first lines. Raises ``Refused`` (``platform``) for a part that is not the mask's."""
+    for part, look in sorted(found.items()):
         if "platform" not in handover.without:
-            platform.require(part, digest, pins[part])
-        log = log.appended(STAGE, "platform", part, "", digest, "")
-    stage.require_mapped(handover, log)
-    return log
+            platform.require(part, look.digest, pins[part])
+    handover = stage.noted(STAGE, dict(sorted(found.items())), handover)
+    stage.require_mapped(handover)
+    return handover
 
 
-def _boot(handover: Handover, log: measured.Log, chip: Element, facts: element.Facts) -> NoReturn:
+def _boot(handover: Handover, chip: Element, facts: element.Facts) -> NoReturn:
     """Start the bootloader of this slot. Raises ``Refused``."""
     rules = stage.rules_for(handover, facts)
     shelf = stage.slot_of(handover)
     found, signers = admission.admit_release(shelf, rules)
     bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)
     digest = hashlib.sha256(codec.encode(found)).digest()
+    log = measured.replay(handover.log)
     log = log.appended(STAGE, "release", found.device, found.version, digest, ", ".join(signers))
-    log = stage.with_platform(STAGE, bootloader.manifest, log, handover.packages, rules)
+    handover = msgspec.structs.replace(handover, log=log.lines)
+    handover = stage.with_platform(STAGE, bootloader.manifest, handover, rules)
+    log = measured.replay(handover.log)
     chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
     log = log.appended(
         STAGE,

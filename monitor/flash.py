@@ -92,7 +92,7 @@ class Flash:
                 image="release",
                 signer=", ".join(signers),
             )
-        reader = _Reader(shelf, found, rules, measured.replay(self._handover.log), handover.packages)
+        reader = _Reader(shelf, found, rules, handover)
         design_files = reader.files(DESIGN, "design")
         design = loader.design_in(design_files, walls.ALL)
         partitions = {
@@ -102,6 +102,11 @@ class Flash:
         _require_agreement(design, reader.manifests, listed.keys())
         gate = images.gate_image(design, design_files)
         return Content(found, design, partitions, reader.manifests, gate, reader.log, frozenset(left_out))
+
+    def require_unchanged(self, content: Content) -> None:
+        """What ROM and bootloader measured, everybody has read again since: nobody wrote to it. Raises ``Refused``."""
+        if "platform" not in content.left_out:
+            platform.require_unchanged(self._handover.states, self._handover.packages)
 
     def confirm(self, chip: Element, content: Content) -> None:
         """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``."""
@@ -127,11 +132,9 @@ class Flash:
 class _Reader:
     """Admits and measures one image after the other."""
 
-    def __init__(
-        self, shelf: Path, belongs_to: Release, rules: Rules, log: measured.Log, packages: str
-    ) -> None:
-        self._shelf, self._belongs_to, self._rules, self._packages = shelf, belongs_to, rules, packages
-        self.log = log
+    def __init__(self, shelf: Path, belongs_to: Release, rules: Rules, handover: Handover) -> None:
+        self._shelf, self._belongs_to, self._rules, self._handover = shelf, belongs_to, rules, handover
+        self.log = measured.replay(handover.log)
         self.manifests: dict[str, Manifest] = {}
 
     def files(self, name: str, role: Role) -> dict[str, bytes]:
@@ -139,7 +142,9 @@ class _Reader:
         admitted = admission.admit(self._shelf, name, role, self._belongs_to, self._rules)
         path = self._shelf / f"{name}.img"
         try:
-            self.log = stage.with_platform(STAGE, admitted.manifest, self.log, self._packages, self._rules)
+            handover = msgspec.structs.replace(self._handover, log=self.log.lines)
+            handover = stage.with_platform(STAGE, admitted.manifest, handover, self._rules)
+            self.log = measured.replay(handover.log)
             self._note(admitted)
             # Without the wall the file is used as it is now, whatever was verified before.
             content = admitted.file.content() if "swap" not in self._rules.without else path.read_bytes()

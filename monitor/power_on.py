@@ -172,6 +172,7 @@ def _power_on(
     def confirm() -> None:
         critical = [core.lives.seats[p.name] for p in design.partitions if p.is_critical]
         if chip is not None and all(seat.life is not None and not seat.is_starting for seat in critical):
+            flash.require_unchanged(content)
             flash.confirm(chip, content)
 
     return _run(core, order, book, speaker, started_s, confirm)
