@@ -233,13 +233,26 @@ def _below(folder: str, name: str, left_out: frozenset[str] = frozenset()) -> It
 def _file(path: str, *, reads: bool) -> tuple[bytes, bytes]:
     """The digest of a file, and what the file system said of it before it was read."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            said = os.fstat(file.fileno())
-            digest = hashlib.sha256(file.read()).digest() if reads else b""
+        if not reads:
+            return b"", _said(os.stat(path))
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            facts = os.fstat(file)
+            digest = hashlib.sha256()
+            while piece := os.read(file, facts.st_size + 1):
+                digest.update(piece)
+                if len(piece) <= facts.st_size:  # less than was asked for: that was all of it
+                    break
+        finally:
+            os.close(file)
     except OSError as error:
         raise _refused(f"{path} cannot be read ({error.strerror})", "make it readable") from None
-    facts = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns, said.st_ctime_ns)
-    return digest, b"".join(fact.to_bytes(16, "big", signed=True) for fact in facts)
+    return digest.digest(), _said(facts)
+
+
+def _said(facts: os.stat_result) -> bytes:
+    said = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return b"".join(fact.to_bytes(16, "big", signed=True) for fact in said)
 
 
 def _refused(sentence: str, remedy: str) -> Refused:
