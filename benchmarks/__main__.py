@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks import (
+    boot,
     campaigns,
     device_runs,
     kill,
@@ -30,10 +31,12 @@ ROWS: tuple[Row, ...] = (
     *throughput.ROWS[:1],
     *kill.ROWS,
     *power_on.ROWS,
+    *boot.ROWS[:1],
     *patient_days.ROWS,
     *lateness.ROWS,
     *campaigns.ROWS,
     *throughput.ROWS[1:],
+    *boot.ROWS[1:],
 )
 
 

@@ -37,9 +37,9 @@ def _boot(handover: Handover) -> NoReturn:
     if "release" not in rules.without:
         admission.require_logged(found, handover.log)
     monitor = admission.admit(shelf, "monitor", "monitor", found, rules)
-    log = measured.replay(handover.log)
-    log = stage.with_platform(STAGE, monitor.manifest, log, handover.packages, rules)
-    log = admission.logged(log, STAGE, monitor)
+    stage.require_mapped(handover)
+    handover = stage.with_platform(STAGE, monitor.manifest, handover, rules)
+    log = admission.logged(measured.replay(handover.log), STAGE, monitor)
     measurement = log.layer_measurement(monitor.manifest, monitor.file.sha256)
     chip.measure_next(measured.register_measurement(measurement, measured.release_digest(log.lines)))
     secret, layer = layers.certify_next(handover.secret, "monitor", measurement)

@@ -1,9 +1,9 @@
 """ROM's first lines: nothing is imported that was not measured before.
 
-The mask holds, beside ROM's own code, the digest of the interpreter and of each package that ROM imports: it cannot
-change, and they cannot either. Packages are measured before the first of them is imported, by the standard library
-alone; the interpreter, which is running already, meanwhile by a child, and ROM waits for that before it believes
-anything in flash. Nothing can be encoded yet when a package is refused: so the refusal lies in the mask, too.
+The mask holds, beside ROM's own code, the digests of the interpreter, of the system's libraries below it, and of each
+package that ROM imports: it cannot change, and they cannot either. Packages are measured before the first of them is
+imported, by the standard library alone; what is running already, meanwhile by a child, and ROM waits for that before it
+believes anything in flash. Nothing can be encoded yet when a package is refused: so the refusal lies in the mask, too.
 """
 
 from __future__ import annotations
@@ -42,20 +42,22 @@ def main() -> NoReturn:
     _, packages, needed, _, _ = sys.argv
     control, *left_out = needed.split(",")
     pins = {pin.part: pin for pin in read_pins(pkgutil.get_data("boot", PINS_FILE) or b"")}
-    python = platform.Begun(platform.PYTHON, packages)
-    found = {}
-    for part in pins.keys() - {platform.PYTHON}:
+    running = platform.Begun(filter(platform.is_running, pins), packages)
+    found: dict[str, platform.Look] = {}
+    for part, pin in pins.items():
+        if platform.is_running(part):
+            continue
         try:
-            found[part] = platform.measure(part, packages)
+            found[part] = platform.look(part, packages)
             if "platform" not in left_out:
-                platform.require(part, found[part], pins[part].digest)
+                platform.require(part, found[part].digest, pin.digest)
         except Refused:
-            python.abandon()
-            _refuse(pins[part], found.get(part, b""), int(control))
+            running.abandon()
+            _refuse(pin, found[part].digest if part in found else b"", int(control))
     interpreter.find_only(packages, found)
     from boot import rom
 
-    rom.main(found, python, {part: pin.digest for part, pin in pins.items()})
+    rom.main(found, running, {part: pin.digest for part, pin in pins.items()})
 
 
 def read_pins(content: bytes) -> list[Pin]:

@@ -1,4 +1,4 @@
-"""What an image stands on: the interpreter with its standard library, and installed packages, each as one digest.
+"""What an image stands on: the interpreter with its library, installed packages, shared libraries of the system.
 
 Nothing but the standard library is imported here, so that ROM measures packages before it imports any of them.
 Measured is every file from which code can come: sources, what Python cached of them, shared objects. Of the standard
@@ -12,8 +12,9 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
+from typing import NamedTuple
 
 from boot.refusal import Refused
 from ipc_schemas import interpreter
@@ -29,55 +30,130 @@ _ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def measure(part: str, packages: str) -> bytes:
-    """SHA-256 over names and digests of all files of ``part``: ``python``, or a top-level name in ``packages``.
+class Look(NamedTuple):
+    """A part as it was read: the digest of what is in its files, and of what the file system says of them.
+
+    The second changes with any write, and nobody can set it back: it is over numbers, sizes and times of the files.
+    """
+
+    digest: bytes
+    state: bytes
+
+
+def look(part: str, packages: str, *, reads: bool = True) -> Look:
+    """Look at ``python``, a top-level name in ``packages``, or, by its whole path, one shared library of the system.
+
+    The digest is SHA-256 over names and digests of all files, and empty if it ``reads`` none of them.
 
     Raises ``Refused`` (``platform``) when it is not there or cannot be read.
     """
-    found = list(_of_python() if part == PYTHON else _of_package(part, packages))
+    found = list(_files(part, packages))
     if not found:
         raise _refused(f"the package {part!a} is not installed", "install what the lock file names")
     if len(found) > _FILES_MAX:
         raise _refused(
             f"{part} has {len(found)} files, at most {_FILES_MAX} may be", "take out what is not code"
         )
-    total = hashlib.sha256()
+    total, state = hashlib.sha256(), hashlib.sha256()
     for name, path in found:
         encoded = name.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(4, "big") + encoded + _digest(path))
-    return total.digest()
+        digest, said = _file(path, reads=reads)
+        total.update(len(encoded).to_bytes(4, "big") + encoded + digest)
+        state.update(encoded + said)
+    return Look(total.digest() if reads else b"", state.digest())
+
+
+def measure(part: str, packages: str) -> bytes:
+    """The digest of ``look``. Raises as it does."""
+    return look(part, packages).digest
+
+
+def require_unchanged(states: Iterable[tuple[str, bytes]], packages: str) -> None:
+    """Raises ``Refused`` (``platform``) when any file of these parts was written since their states were taken."""
+    for part, state in states:
+        if look(part, packages, reads=False).state != state:
+            raise _refused(
+                f"{part} was written to after it had been measured",
+                "start the device again, and let nobody change its platform meanwhile",
+            )
 
 
 class Begun:
-    """A part that a child measures while this process, which has one thread, does other things.
+    """Parts at which a child looks while this process, which has one thread, does other things.
 
-    Whoever begins one asks for its ``digest`` or abandons it.
+    Whoever begins asks for the ``looks`` or abandons them.
     """
 
-    def __init__(self, part: str, packages: str) -> None:
-        self._part, self._packages = part, packages
+    def __init__(self, parts: Iterable[str], packages: str) -> None:
+        self._parts, self._packages = tuple(parts), packages
         self._said, writer = os.pipe()
         self._child = os.fork()
         if self._child == 0:
             try:
-                os.write(writer, measure(part, packages))
+                os.write(writer, b"".join(b"".join(look(part, packages)) for part in self._parts))
             finally:
                 os._exit(0)
         os.close(writer)
 
-    def digest(self) -> bytes:
-        """As ``measure`` has it, once. Raises as ``measure`` does."""
+    def looks(self) -> dict[str, Look]:
+        """As ``look`` has them, once. Raises as it does."""
         with open(self._said, "rb") as said:
             found = said.read()
         os.waitpid(self._child, 0)
-        # A child that could not read a file says nothing: the same here says which.
-        return found if len(found) == _DIGEST_BYTES else measure(self._part, self._packages)
+        if len(found) != 2 * _DIGEST_BYTES * len(self._parts):
+            # A child that could not read a file says nothing: the same here says which.
+            return {part: look(part, self._packages) for part in self._parts}
+        pieces = iter(found[at : at + _DIGEST_BYTES] for at in range(0, len(found), _DIGEST_BYTES))
+        return {part: Look(next(pieces), next(pieces)) for part in self._parts}
 
     def abandon(self) -> None:
         """Nobody wants to know any more."""
         os.close(self._said)
         os.kill(self._child, signal.SIGKILL)
         os.waitpid(self._child, 0)
+
+
+def is_running(part: str) -> bool:
+    """Whether it runs already when the first line of ROM does: the interpreter, and what it stands on."""
+    return part == PYTHON or part.startswith("/")
+
+
+def unmeasured(process: int | str, parts: Iterable[str], packages: str) -> list[str]:
+    """Files of which a process (``self``, or its number) has code mapped, and that are in none of these parts."""
+    known = tuple(place for part in parts for place in _places(part, packages))
+    with open(f"/proc/{process}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        rows = [line.rstrip("\n").split(maxsplit=5) for line in maps]
+    paths = {row[5] for row in rows if len(row) == 6 and "x" in row[1] and row[5].startswith("/")}
+    # Memory that was never a file of anybody's, in which libffi keeps what it has built.
+    paths = {path for path in paths if not path.startswith("/memfd:")}
+    return sorted(
+        path for path in paths if not any(path == k or (k[-1] == "/" and path.startswith(k)) for k in known)
+    )
+
+
+def require_measured(process: int | str, parts: Iterable[str], packages: str) -> None:
+    """Raises ``Refused`` (``platform``) when a process has code mapped that is in none of these parts."""
+    found = unmeasured(process, parts, packages)
+    if found:
+        raise _refused(
+            f"{found[0]!a} is mapped into a process of the device, and nobody has measured it",
+            "have the release built on this platform, or take out what loads that library",
+        )
+
+
+def _places(part: str, packages: str) -> Iterator[str]:
+    """Where the code of a part lies: files, and folders with a slash at their end."""
+    if part.startswith("/"):
+        yield part
+    elif part == PYTHON:
+        yield os.path.realpath(sys.executable)
+        yield from _mapped("libpython")
+        yield from (f"{folder}/" for folder in _library_folders())
+    else:
+        for name in (part, *_BESIDE.get(part, ())):
+            yield os.path.realpath(f"{packages}/{name}") + "/"
+        for suffix in EXTENSION_SUFFIXES:
+            yield os.path.realpath(f"{packages}/{part}{suffix}")
 
 
 def require(part: str, found: bytes, wanted: bytes) -> None:
@@ -89,6 +165,21 @@ def require(part: str, found: bytes, wanted: bytes) -> None:
         )
 
 
+def _files(part: str, packages: str) -> Iterator[tuple[str, str]]:
+    if part == PYTHON:
+        return _of_python()
+    if part.startswith("/"):
+        return iter([(part, part)])
+    return _of_package(part, packages)
+
+
+def _library_folders() -> list[str]:
+    """The standard library's, and that of its compiled modules where it has one apart."""
+    library = os.path.dirname(os.__file__)
+    apart = [path for path in sys.path if path.endswith("lib-dynload") and not path.startswith(library)]
+    return [library, *apart]
+
+
 def _of_python() -> Iterator[tuple[str, str]]:
     """Names and paths, in order: the program, its library where it has one apart, and the standard library."""
     yield "program", os.path.realpath(sys.executable)
@@ -97,11 +188,10 @@ def _of_python() -> Iterator[tuple[str, str]]:
     for path in (os.path.join(os.path.dirname(sys.executable), "..", "pyvenv.cfg"), *sys.path):
         if os.path.basename(path) in ("pyvenv.cfg", _ZIP) and os.path.isfile(path):
             yield os.path.basename(path), path
-    library = os.path.dirname(os.__file__)
+    library, *apart = _library_folders()
     yield from _below(library, "library", LEFT_OUT)
-    for folder in sys.path:
-        if folder.endswith("lib-dynload") and not folder.startswith(library):
-            yield from _below(folder, "lib-dynload")
+    for folder in apart:
+        yield from _below(folder, "lib-dynload")
 
 
 def _of_package(part: str, packages: str) -> Iterator[tuple[str, str]]:
@@ -140,12 +230,29 @@ def _below(folder: str, name: str, left_out: frozenset[str] = frozenset()) -> It
             yield inner, entry.path
 
 
-def _digest(path: str) -> bytes:
+def _file(path: str, *, reads: bool) -> tuple[bytes, bytes]:
+    """The digest of a file, and what the file system said of it before it was read."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return hashlib.sha256(file.read()).digest()
+        if not reads:
+            return b"", _said(os.stat(path))
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            facts = os.fstat(file)
+            digest = hashlib.sha256()
+            while piece := os.read(file, facts.st_size + 1):
+                digest.update(piece)
+                if len(piece) <= facts.st_size:  # less than was asked for: that was all of it
+                    break
+        finally:
+            os.close(file)
     except OSError as error:
         raise _refused(f"{path} cannot be read ({error.strerror})", "make it readable") from None
+    return digest.digest(), _said(facts)
+
+
+def _said(facts: os.stat_result) -> bytes:
+    said = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return b"".join(fact.to_bytes(16, "big", signed=True) for fact in said)
 
 
 def _refused(sentence: str, remedy: str) -> Refused:

@@ -25,11 +25,11 @@ STAGE = "rom"
 _PERMISSIONS = codec.Codec(element.Permission)
 
 
-def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
+def main(found: Mapping[str, platform.Look], running: platform.Begun, pins: Mapping[str, bytes]) -> NoReturn:
     """Never returns: it becomes the bootloader, or ends.
 
-    ``found`` are the packages as ``boot.mask`` has measured them, ``python`` is being measured, and ``pins`` are the
-    digests that the mask was made with.
+    ``found`` are the packages as ``boot.mask`` has measured them, what is ``running`` is being measured, and ``pins``
+    are the digests that the mask was made with.
     """
     handover = stage.handed_over(STAGE)
     stage.tell(handover, "stage", STAGE, {"monotonic_s": time.monotonic()})
@@ -39,15 +39,15 @@ def main(found: Mapping[str, bytes], python: platform.Begun, pins: Mapping[str, 
         handover = msgspec.structs.replace(handover, permission=b"")
         slots = _slots(facts)
     except Refused as refused:
-        python.abandon()
+        running.abandon()
         _end(handover, refused)
     try:
-        log = _platform({**found, platform.PYTHON: python.digest()}, pins, handover)
+        handover = _with_platform({**found, **running.looks()}, pins, handover)
     except Refused as refused:
         _end(handover, refused)
     for slot in slots:
         try:
-            _boot(msgspec.structs.replace(handover, slot=slot), log, chip, facts)
+            _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
         except Refused as refused:
             stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
     _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
@@ -87,25 +87,30 @@ def _slots(facts: element.Facts) -> list[str]:
     return found
 
 
-def _platform(found: Mapping[str, bytes], pins: Mapping[str, bytes], handover: Handover) -> measured.Log:
-    """The log's first lines. Raises ``Refused`` (``platform``) for a part that is not the mask's."""
-    log = measured.Log()
-    for part, digest in sorted(found.items()):
+def _with_platform(
+    found: Mapping[str, platform.Look], pins: Mapping[str, bytes], handover: Handover
+) -> Handover:
+    """The same with the log's first lines. Raises ``Refused`` (``platform``) for a part that is not the mask's."""
+    for part, look in sorted(found.items()):
         if "platform" not in handover.without:
-            platform.require(part, digest, pins[part])
-        log = log.appended(STAGE, "platform", part, "", digest, "")
-    return log
+            platform.require(part, look.digest, pins[part])
+    handover = stage.noted(STAGE, dict(sorted(found.items())), handover)
+    stage.require_mapped(handover)
+    return handover
 
 
-def _boot(handover: Handover, log: measured.Log, chip: Element, facts: element.Facts) -> NoReturn:
+def _boot(handover: Handover, chip: Element, facts: element.Facts) -> NoReturn:
     """Start the bootloader of this slot. Raises ``Refused``."""
     rules = stage.rules_for(handover, facts)
     shelf = stage.slot_of(handover)
     found, signers = admission.admit_release(shelf, rules)
     bootloader = admission.admit(shelf, "bootloader", "bootloader", found, rules)
     digest = hashlib.sha256(codec.encode(found)).digest()
+    log = measured.replay(handover.log)
     log = log.appended(STAGE, "release", found.device, found.version, digest, names_of(signers))
-    log = stage.with_platform(STAGE, bootloader.manifest, log, handover.packages, rules)
+    handover = msgspec.structs.replace(handover, log=log.lines)
+    handover = stage.with_platform(STAGE, bootloader.manifest, handover, rules)
+    log = measured.replay(handover.log)
     chip.spend_attempt(handover.slot)  # type: ignore[arg-type]
     log = admission.logged(log, STAGE, bootloader)
     measurement = log.layer_measurement(bootloader.manifest, bootloader.file.sha256)

@@ -92,25 +92,38 @@ def slot_of(handover: Handover) -> Path:
     return Path(handover.flash) / f"slot_{handover.slot}"
 
 
-def with_platform(
-    stage: str, manifest: Manifest, log: measured.Log, packages: str, rules: Rules
-) -> measured.Log:
-    """The log with the parts of the platform that this manifest pins: each is measured once in a boot.
+def with_platform(stage: str, manifest: Manifest, handover: Handover, rules: Rules) -> Handover:
+    """The same with the parts of the platform that this manifest pins in the log: each is measured once in a boot.
 
     Raises ``Refused`` (``platform``) for a part that is not the one that the manifest names, whoever measured it.
     """
+    known = measured.replay(handover.log).platform
+    looks = {
+        part: platform.look(part, handover.packages) for part, _ in manifest.platform if part not in known
+    }
     for part, wanted in manifest.platform:
-        known = log.platform.get(part)
-        digest = known or platform.measure(part, packages)
         if "platform" not in rules.without:
             try:
-                platform.require(part, digest, wanted)
+                platform.require(part, known[part] if part in known else looks[part].digest, wanted)
             except Refused as refused:
                 refused.image = manifest.image
                 raise
-        if known is None:
-            log = log.appended(stage, "platform", part, "", digest, "")
-    return log
+    return noted(stage, looks, handover)
+
+
+def noted(stage: str, looks: Mapping[str, platform.Look], handover: Handover) -> Handover:
+    """The same with more parts of the platform in the log, and the states in which they were measured."""
+    log = measured.replay(handover.log)
+    for part, look in looks.items():
+        log = log.appended(stage, "platform", part, "", look.digest, "")
+    states = (*handover.states, *((part, look.state) for part, look in looks.items()))
+    return msgspec.structs.replace(handover, log=log.lines, states=states)
+
+
+def require_mapped(handover: Handover) -> None:
+    """Raises ``Refused`` (``platform``) when this stage has code mapped of which the log has no measurement."""
+    if "platform" not in handover.without:
+        platform.require_measured("self", measured.replay(handover.log).platform, handover.packages)
 
 
 def start(name: str, file: Sealed, handover: Handover, path: Path) -> NoReturn:

@@ -129,7 +129,7 @@ def _log(chain: Sequence[Link]) -> Table:
         table.add_column(name, no_wrap=name == "SHA-256 begins")
     for link in chain:
         what = f"release {link.name}" if link.kind == "release" else link.name
-        what = f"platform: {link.name}" if link.kind == "platform" else what
+        what = f"platform: {link.name.rpartition('/')[2]}" if link.kind == "platform" else what
         signer = ", ".join(common_name(one) for one in link.signer.split(", ") if one)
         table.add_row(STAGES.get(link.stage, link.stage), what, link.version, link.digest[:16], signer)
     return table

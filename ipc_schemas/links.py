@@ -24,6 +24,12 @@ MONITOR, NURSERY = "monitor", "nursery"
 EXIT_RESET = 75
 
 
+#: Exit status of a confined process that ran out of memory (its own limit made Python raise MemoryError).
+EXIT_MEMORY = 86
+#: Exit status of one after an exception in partition code.
+EXIT_CRASH = 70
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of the shapes on a link: positional, immutable, nothing unknown."""
 

@@ -155,8 +155,9 @@ class Handover(Shape, frozen=True):
     ``control`` are descriptors: the socket to the secure element, and the one to whoever switched the device on.
     ``command`` is what the monitor is to be. ``permission`` is what a service connector gave ROM: an encoded
     ``element.Permission`` to debug the device in this boot, empty for none. ``without`` are the walls that an
-    experiment leaves out. The rest is filled in on the way: the slot, the measured log, the layers, and the secret of
-    the stage that is started.
+    experiment leaves out. The rest is filled in on the way: the slot, the measured log, ``states`` (what the file
+    system said of each part of the platform when it was measured), the layers, and the secret of the stage that is
+    started.
     """
 
     flash: Annotated[str, Meta(max_length=4_096)]
@@ -168,5 +169,6 @@ class Handover(Shape, frozen=True):
     without: Annotated[tuple[Name, ...], Meta(max_length=128)] = ()
     slot: Annotated[str, Meta(max_length=1)] = ""
     log: Annotated[tuple[Measurement, ...], Meta(max_length=512)] = ()
+    states: Annotated[tuple[tuple[Word, Digest], ...], Meta(max_length=64)] = ()
     layers: Annotated[tuple[Layer, ...], Meta(max_length=8)] = ()
     secret: Annotated[bytes, Meta(max_length=32)] = b""

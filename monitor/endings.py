@@ -6,8 +6,8 @@ import os
 import signal
 from dataclasses import dataclass
 
+from ipc_schemas import links
 from monitor.design import Event
-from sandbox import stub
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ def ended_from(status: os.waitid_result | None, memory_kills: int) -> Ended:
 
 def is_out_of_memory(ended: Ended) -> bool:
     """Whether a process ended for want of memory: the kernel's group limit, or its own address space limit."""
-    return ended.memory_kills > 0 or (ended.how == "exited" and ended.code == stub.EXIT_MEMORY)
+    return ended.memory_kills > 0 or (ended.how == "exited" and ended.code == links.EXIT_MEMORY)
 
 
 def what_ended(ended: Ended) -> tuple[Event, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from boot import admission, image, measured, stage
+from boot import admission, image, measured, platform, stage
 from boot.admission import Admitted, Rules
 from boot.authority import Signer, names_of
 from boot.element import Element
@@ -68,6 +68,12 @@ class Flash:
         """From which this device was booted."""
         return self._handover.slot
 
+    def require_mapped(self, content: Content, processes: Iterable[int | str]) -> None:
+        """Raises ``Refused`` (``platform``) when one of these has code mapped that was not measured in this boot."""
+        for process in processes:
+            if "platform" not in content.left_out:
+                platform.require_measured(process, content.log.platform, self._handover.packages)
+
     @property
     def root_sha256(self) -> bytes:
         """Of the root's key, by the fuses."""
@@ -97,7 +103,7 @@ class Flash:
                 image="release",
                 signer=names_of(signers),
             )
-        reader = _Reader(shelf, found, rules, measured.replay(self._handover.log), handover.packages)
+        reader = _Reader(shelf, found, rules, handover)
         design_files = reader.files(DESIGN, "design")
         design = loader.design_in(design_files, walls.ALL)
         partitions = {
@@ -111,6 +117,11 @@ class Flash:
         return Content(
             found, design, partitions, reader.manifests, gate, reader.log, frozenset(left_out), vouched
         )
+
+    def require_unchanged(self, content: Content) -> None:
+        """What ROM and bootloader measured, everybody has read again since: nobody wrote to it. Raises ``Refused``."""
+        if "platform" not in content.left_out:
+            platform.require_unchanged(self._handover.states, self._handover.packages)
 
     def confirm(self, chip: Element, content: Content) -> None:
         """What runs has proven itself: no attempt is spent, and nothing older starts again. Raises ``Refused``.
@@ -138,11 +149,9 @@ class Flash:
 class _Reader:
     """Admits and measures one image after the other."""
 
-    def __init__(
-        self, shelf: Path, belongs_to: Release, rules: Rules, log: measured.Log, packages: str
-    ) -> None:
-        self._shelf, self._belongs_to, self._rules, self._packages = shelf, belongs_to, rules, packages
-        self.log = log
+    def __init__(self, shelf: Path, belongs_to: Release, rules: Rules, handover: Handover) -> None:
+        self._shelf, self._belongs_to, self._rules, self._handover = shelf, belongs_to, rules, handover
+        self.log = measured.replay(handover.log)
         self.manifests: dict[str, Manifest] = {}
         self.signers: list[Signer] = []
 
@@ -151,7 +160,9 @@ class _Reader:
         admitted = admission.admit(self._shelf, name, role, self._belongs_to, self._rules)
         path = self._shelf / f"{name}.img"
         try:
-            self.log = stage.with_platform(STAGE, admitted.manifest, self.log, self._packages, self._rules)
+            handover = msgspec.structs.replace(self._handover, log=self.log.lines)
+            handover = stage.with_platform(STAGE, admitted.manifest, handover, self._rules)
+            self.log = measured.replay(handover.log)
             self._note(admitted)
             # Without the wall the file is used as it is now, whatever was verified before.
             content = admitted.file.content() if "swap" not in self._rules.without else path.read_bytes()

@@ -1,6 +1,7 @@
 """What the monitor's image starts as: the monitor, which the bootloader becomes; the nursery; or a template of either.
 
-The template is started before all else, so that it loads its libraries beside the monitor.
+The template is started before all else, so that it loads its libraries beside the monitor; then the trials of the
+host's walls.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ def main() -> None:
         return
     launcher = Launcher(start=_template_start())
     try:
-        from boot import stage
-        from monitor import flash, power_on
         from sandbox import passport
 
-        # While the template loads its libraries. Its trials are forked, and need a process that is not closed yet.
-        host = passport.probe()
+        # Its children wait for the kernel while this process loads its rooms; they need one that is not closed yet.
+        host = passport.Begun()
+        from boot import stage
+        from monitor import flash, power_on
+
         gc.enable()
         sys.exit(power_on.one_device(stage.handed_over(flash.STAGE), launcher, host))
     finally:

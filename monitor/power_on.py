@@ -66,7 +66,7 @@ class Speaker:
             self.lost += 1
 
 
-def one_device(handover: Handover, launcher: Launcher, host: passport.Passport) -> int:
+def one_device(handover: Handover, launcher: Launcher, host: passport.Begun) -> int:
     """Run one device from power-on to power-off. Returns the exit status; the launcher stays the caller's."""
     prepare()
     control = socket.socket(fileno=handover.control)
@@ -75,7 +75,7 @@ def one_device(handover: Handover, launcher: Launcher, host: passport.Passport) 
         vault = Vault(handover, chip)
         flash = Flash(msgspec.structs.replace(handover, secret=b""), chip.facts())
         os.close(handover.element)
-        return stand_by(control, launcher, host, flash, vault)
+        return stand_by(control, launcher, host.passport(), flash, vault)
     except Refused as refused:
         tell_refusal(Speaker(control), handover.slot, refused)
         return links.EXIT_RESET
@@ -159,6 +159,8 @@ def _power_on(
     clock = schedule.parse_clock(order.clock)
     priority = _priority(order, design, up, clock, launcher, speaker)
     warden = _warden(order, design, content, up, launcher, priority)
+    launcher.wait_ready()
+    flash.require_mapped(content, ("self", launcher.template_pid))
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
     digests = {name: image.digest for name, image in content.partitions.items()}
     book.append(_header(order, design, digests))
@@ -177,6 +179,7 @@ def _power_on(
         if vault is None:
             return
         if all(seat.life is not None and not seat.is_starting for seat in critical):
+            flash.require_unchanged(content)
             flash.confirm(vault.chip, content)
             _seal(order, content, vault, speaker)
         vault.close()

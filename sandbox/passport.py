@@ -60,10 +60,21 @@ class Passport:
         return frozenset(entry.wall for entry in self.entries if not entry.is_available)
 
 
+class Begun:
+    """A probe under way: for a process that has other things to do while its children try the walls."""
+
+    def __init__(self, *, timeout_s: float = trials.TIMEOUT_S) -> None:
+        self._trials = trials.Begun(BODIES, timeout_s)
+
+    def passport(self) -> Passport:
+        """As ``probe`` has it, once."""
+        outcome = self._trials.outcome()
+        return issue(outcome.findings, host.read(), outcome.took_ms)
+
+
 def probe(*, timeout_s: float = trials.TIMEOUT_S) -> Passport:
     """Try every wall. Takes tens of milliseconds, leaves nothing behind, raises nothing about a wall."""
-    outcome = trials.run(BODIES, timeout_s)
-    return issue(outcome.findings, host.read(), outcome.took_ms)
+    return Begun(timeout_s=timeout_s).passport()
 
 
 def issue(findings: dict[str, trials.Finding], where: host.Host, took_ms: float = 0.0) -> Passport:

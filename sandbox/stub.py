@@ -28,10 +28,6 @@ LIFE_FD, PAYLOAD_FD, LINK_FD = 3, 4, 5
 #: Below 64, so that the descriptor table stays at its smallest and its size tells an observer something.
 _HIGH_FD = 40
 THREADS_TIMEOUT_S = 5.0
-#: Exit status of a process that ran out of memory (its own limit made Python raise MemoryError).
-EXIT_MEMORY = 86
-#: Exit status after an exception in partition code.
-EXIT_CRASH = 70
 
 #: Standard extension modules that code may import once no new executable memory can be mapped.
 _PRELOADED = syscalls.names(
@@ -187,12 +183,12 @@ def _become_program(
         program: types.ModuleType = importlib.import_module(payload.program)
         program.main(Cell(order, payload, life, image_root))
     except MemoryError:
-        os._exit(EXIT_MEMORY)
+        os._exit(links.EXIT_MEMORY)
     except SystemExit as leaving:
-        os._exit(leaving.code if isinstance(leaving.code, int) else EXIT_CRASH)
+        os._exit(leaving.code if isinstance(leaving.code, int) else links.EXIT_CRASH)
     except BaseException as error:  # the template's loop, whose frames are below, must never run here
         _last_words(error)
-        os._exit(EXIT_CRASH)
+        os._exit(links.EXIT_CRASH)
     os._exit(0)
 
 
@@ -201,7 +197,7 @@ def _last_words(error: BaseException) -> None:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
     except MemoryError:
-        os._exit(EXIT_MEMORY)
+        os._exit(links.EXIT_MEMORY)
 
 
 #: What the launcher has loaded and the code inside is not to find.

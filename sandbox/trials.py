@@ -131,30 +131,42 @@ def words_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def run(bodies: tuple[Body, ...], timeout_s: float = TIMEOUT_S) -> Outcome:
-    """Run the trials in children of this process, and wait for them. Call in a process with one thread."""
-    started_s = time.perf_counter()
-    outcome = Outcome()
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    with Outside() as outside:
-        children = [_spawn(body, write_end, outside) for body in bodies]
+class Begun:
+    """Trials under way, in children of this process, which goes on. Begin them in a process with one thread."""
+
+    def __init__(self, bodies: tuple[Body, ...], timeout_s: float = TIMEOUT_S) -> None:
+        self._started_s = time.perf_counter()
+        self._until_s = self._started_s + timeout_s
+        self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        self._outside = Outside()
+        self._children = [_spawn(body, write_end, self._outside) for body in bodies]
         os.close(write_end)
-        text = _collect(read_end, started_s + timeout_s)
-        os.close(read_end)
-        for child in children:
-            if os.waitpid(child, os.WNOHANG)[0] == 0:
-                # It closed the pipe or is late: nothing it does counts any more.
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-        for line in text.splitlines():
-            wall, verdict, said = line.split("\t", 2)
-            outcome.note(Finding(wall, verdict == "held", said))
-        if os.uname().nodename != outside.host_name:
-            outcome.note(Finding("utsns", False, "the host's own name was changed"))
-        if os.stat(outside.staging).st_dev != outside.device:
-            outcome.note(Finding("mntns", False, "a mount showed up outside"))
-    outcome.took_ms = (time.perf_counter() - started_s) * 1000
-    return outcome
+
+    def outcome(self) -> Outcome:
+        """Wait for them, and for no longer than they have. Once."""
+        found = Outcome()
+        with self._outside as outside:
+            text = _collect(self._read_end, self._until_s)
+            os.close(self._read_end)
+            for child in self._children:
+                if os.waitpid(child, os.WNOHANG)[0] == 0:
+                    # It closed the pipe or is late: nothing it does counts any more.
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+            for line in text.splitlines():
+                wall, verdict, said = line.split("\t", 2)
+                found.note(Finding(wall, verdict == "held", said))
+            if os.uname().nodename != outside.host_name:
+                found.note(Finding("utsns", False, "the host's own name was changed"))
+            if os.stat(outside.staging).st_dev != outside.device:
+                found.note(Finding("mntns", False, "a mount showed up outside"))
+        found.took_ms = (time.perf_counter() - self._started_s) * 1000
+        return found
+
+
+def run(bodies: tuple[Body, ...], timeout_s: float = TIMEOUT_S) -> Outcome:
+    """Run the trials, and wait for them."""
+    return Begun(bodies, timeout_s).outcome()
 
 
 def _spawn(body: Body, write_end: int, outside: Outside) -> int:

@@ -59,13 +59,13 @@ def stage_images() -> dict[str, Made]:
             "bootloader",
             images.stage("bootloader", "boot.bootloader"),
             security_counter=SECURITY_COUNTER,
-            platform=platforms.pinned(platforms.BOOT),
+            platform=platforms.pinned(platforms.parts().boot),
         ),
         "monitor": Made(
             "monitor",
             images.stage("monitor", "monitor.main", packing.libraries()),
             security_counter=SECURITY_COUNTER,
-            platform=platforms.pinned(platforms.MONITOR),
+            platform=platforms.pinned(platforms.parts().monitor),
         ),
     }
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import kill, machine, report, throughput
+from benchmarks import boot, kill, machine, report, throughput
 from benchmarks.device import build
 from benchmarks.figures import Effort, Spread, beside, percentile, spread
 from monitor import rules
@@ -23,7 +23,9 @@ from sandbox import walls
 
 def test_each_row_of_the_table_of_costs_is_there_once() -> None:
     names = [row.name for row in command.ROWS]
-    assert names == ["throughput", "kill", "power_on", "patient_days", "lateness", "campaign", "growth"]
+    assert names == [
+        "throughput", "kill", "power_on", "boot", "patient_days", "lateness", "campaign", "growth", "boot_growth",
+    ]  # fmt: skip
     for row in command.ROWS:
         assert 0 < row.steps(Effort(is_quick=True)) < row.steps(Effort())
 
@@ -81,6 +83,31 @@ def test_every_measured_design_breaks_no_rule(tmp_path: Path, partitions: int, s
 
 def test_a_violator_is_killed_once_in_each_life() -> None:
     assert len(kill.ours_ms(3)) == 3
+
+
+def test_each_stage_of_a_boot_has_its_share_of_the_whole() -> None:
+    found = boot.stage_ms(boot.with_file(0.5))
+    assert list(found) == [*boot.STAGES, boot.WHOLE]
+    assert min(found.values()) > 0
+    assert sum(found[name] for name in boot.STAGES) == pytest.approx(found[boot.WHOLE])
+
+
+@pytest.mark.parametrize(
+    ("over_ms", "said"),
+    [
+        (
+            {1.0: 10.0, 4.0: 40.0, 8.0: 80.0},
+            "10.0 ms for each MiB more; it grows as the size to the power 1.00",
+        ),
+        ({1.0: 1.0, 4.0: 16.0, 8.0: 64.0}, "to the power 2.00 (1 is linear)"),
+        ({1.0: -3.0, 4.0: 40.0, 8.0: 80.0}, "no exponent"),
+        ({1.0: 10.0, 4.0: 40.0, 8.0: 39.0}, "no exponent"),
+    ],
+)
+def test_growth_is_a_slope_and_an_exponent_only_where_it_stands_out(
+    over_ms: dict[float, float], said: str
+) -> None:
+    assert said in boot.growth_of(over_ms)
 
 
 def test_the_report_says_met_or_not_met_and_names_the_machine() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from boot import platform
+from boot.refusal import Refused
 from ipc_schemas import interpreter
 from ipc_schemas.release import Handover
 from tests.boot import chains
@@ -56,13 +57,16 @@ def _own_copy(packages: Path, name: str) -> Path:
     return link
 
 
-def _started(folder: Path, without: frozenset[str] = frozenset(), **otherwise: bytes) -> Outcome:
+def _started(
+    folder: Path, without: frozenset[str] = frozenset(), lacking: str = "/", **otherwise: bytes
+) -> Outcome:
     """A start up to a monitor that imports ``copy``, too. All images are built here and now.
 
-    ``otherwise``: ROM was made with another digest of a part.
+    ``otherwise``: ROM was made with another digest of a part; or without a part that has ``lacking`` in its name.
     """
     factory = Factory(now_utc())
-    pins = dict(platforms.pinned(platforms.BOOT)) | otherwise
+    pins = dict(platforms.pinned(platforms.parts().boot)) | otherwise
+    pins = {part: digest for part, digest in pins.items() if lacking == "/" or lacking not in part}
     device = Device(Path(tempfile.mkdtemp(dir=folder)), factory, images.rom(sorted(pins.items())))
     bootloader = images.stage("bootloader", "boot.bootloader")
     factory.write_release(device.flash, "a", chains.parts(chains.probe("import copy"), bootloader))
@@ -158,6 +162,50 @@ def test_who_starts_rom_cannot_have_it_skip_the_check_and_not_say_so(
     outcome = _started(tmp_path, frozenset({"platform"}), msgspec=bytes(32))
     assert outcome.status == 3
     assert outcome.notes[-1].facts["rule"] == "platform"
+
+
+# --- libraries of the system ---
+
+
+def test_a_library_that_rom_was_not_made_with_is_not_in_its_memory(tmp_path: Path) -> None:
+    outcome = _started(tmp_path, lacking="/libcrypto")
+    assert outcome.status == 3
+    assert outcome.notes[-1].facts["rule"] == "platform"
+    assert "/libcrypto" in outcome.notes[-1].text
+    assert "is mapped into a process of the device, and nobody has measured it" in outcome.notes[-1].text
+    assert _started(tmp_path, frozenset({"platform"}), lacking="/libcrypto").reached
+
+
+def test_a_library_that_only_the_bootloader_loads_is_seen_by_the_bootloader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_START", "import ctypes\n" + images._START)
+    outcome = _started(tmp_path)
+    assert outcome.refused == ["platform"]
+    assert outcome.of_kind("boot_refused")[0].facts["stage"] == "bootloader"
+    assert "/libffi" in outcome.of_kind("boot_refused")[0].text
+    assert _started(tmp_path, frozenset({"platform"})).reached
+
+
+def test_a_changed_library_of_the_system_is_another(tmp_path: Path) -> None:
+    library = tmp_path / "libtoy.so.1"
+    library.write_bytes(b"one")
+    before = platform.measure(str(library), "/nowhere")
+    assert platform.measure(str(library), "/nowhere") == before
+    library.write_bytes(b"two")
+    assert platform.measure(str(library), "/nowhere") != before
+    library.unlink()
+    with pytest.raises(Refused, match=r"libtoy\.so\.1 cannot be read"):
+        platform.measure(str(library), "/nowhere")
+
+
+def test_what_is_mapped_is_either_measured_or_named() -> None:
+    packages = power.packages_folder()
+    everything = platform.unmeasured("self", [], packages)
+    named = platform.unmeasured("self", ["python", "msgspec"], packages)
+    assert any("/msgspec/" in path for path in everything)
+    assert not any("/msgspec/" in path or "/lib-dynload/" in path for path in named)
+    assert platform.unmeasured("self", ["python", "msgspec", *named], packages) == []
 
 
 # --- the finder ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -49,22 +51,44 @@ def test_any_change_below_a_package_changes_its_digest(
     assert platform.measure("toy", str(packages)) != before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda toy: (toy / "fast.so").write_bytes((toy / "fast.so").read_bytes()),
+        lambda toy: os.replace(shutil.copy2(toy / "fast.so", toy / "new"), toy / "fast.so"),
+        lambda toy: (toy / "more.py").touch(),
+        lambda toy: os.utime(toy / "fast.so", ns=(0, (toy / "fast.so").stat().st_mtime_ns)),
+    ],
+)
+def test_what_was_written_to_after_it_was_measured_is_seen_although_it_reads_the_same(
+    packages: Path, change: Callable[[Path], object]
+) -> None:
+    states = [("toy", platform.look("toy", str(packages)).state)]
+    platform.require_unchanged(states, str(packages))
+    change(packages / "toy")
+    with pytest.raises(Refused, match="toy was written to after it had been measured"):
+        platform.require_unchanged(states, str(packages))
+
+
 def test_a_child_finds_what_its_parent_would_find(packages: Path) -> None:
     before = platform.measure("toy", str(packages))
-    assert platform.Begun("toy", str(packages)).digest() == before
+    assert platform.Begun(["toy"], str(packages)).looks() == {"toy": platform.look("toy", str(packages))}
     (packages / "toy" / "fast.so").write_bytes(b"other")
-    assert platform.Begun("toy", str(packages)).digest() != before
+    after = platform.measure("toy", str(packages))
+    found = platform.Begun(["toy", "other"], str(packages)).looks()
+    assert [look.digest for look in found.values()] == [after, platform.measure("other", str(packages))]
+    assert after != before
 
 
 def test_what_a_child_cannot_measure_is_refused_by_its_parent(packages: Path) -> None:
     with pytest.raises(Refused, match="the package 'nothing' is not installed"):
-        platform.Begun("nothing", str(packages)).digest()
+        platform.Begun(["toy", "nothing"], str(packages)).looks()
 
 
 def test_a_child_whose_answer_nobody_wants_is_gone(packages: Path) -> None:
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
     before = children.read_text()
-    begun = platform.Begun("toy", str(packages))
+    begun = platform.Begun(["toy"], str(packages))
     assert children.read_text() != before
     begun.abandon()
     assert children.read_text() == before
@@ -116,7 +140,7 @@ def test_the_monitor_loads_nothing_but_its_image_and_what_its_manifest_pins(tmp_
     ]
     below = {Path(path).relative_to(Path(installed).resolve()).parts[0] for path in beside}
     assert below, "it imports zmq at least"
-    assert {name.split(".")[0] for name in below} <= set(platforms.MONITOR)
+    assert {name.split(".")[0] for name in below} <= set(platforms.parts().monitor)
     left_out = [f"/{name}/" for name in platform.LEFT_OUT if name not in ("site-packages", "dist-packages")]
     assert not [path for path in said.stdout.split() if any(name in path for name in left_out)]
 

@@ -59,7 +59,7 @@ def _handover(folder: Path, element: socket.socket, control: socket.socket, comm
 
 def _arguments(name: str, program: Path, control: socket.socket, paper: int) -> list[str]:
     """How a stage is started by itself. ROM is told who switched it on, the others what was measured before."""
-    told = str(control.fileno()) if name == "rom" else ",".join(platforms.MONITOR)
+    told = str(control.fileno()) if name == "rom" else ",".join(platforms.parts().monitor)
     start = [sys.executable, *interpreter.FLAGS, str(program), power.packages_folder(), told]
     return [*start, str(paper), STAGES[name][1]]
 

@@ -94,6 +94,13 @@ def _part_of_platform(part: str, digest: bytes) -> Component:
             bom_ref="platform/python",
             hashes=[_sha256(digest)],
         )
+    if part.startswith("/"):
+        return Component(
+            name=part.rpartition("/")[2],
+            type=ComponentType.LIBRARY,
+            bom_ref=f"platform{part}",
+            hashes=[_sha256(digest)],
+        )
     package, version = _package_of(part)
     return Component(
         name=package,
