@@ -135,9 +135,9 @@ class Record:
     world: Any
     notes: list[links.Note] = field(default_factory=list)
     frames_done: int = 0
-    starts: int = 1
     exit_status: int = 0
     wall_s: float = 0.0
+    starts: int = 1
 
     @property
     def journal(self) -> Path:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.devices import Outcome, Toy
+from monitor import journal as books
+from tests.support.devices import Outcome, Toy, nothing_left
+from world.bench import Bench, Plan, run_folder
+from world.nursery import Nursery
 
 pytestmark = pytest.mark.walls
 Run = Callable[..., Outcome]
@@ -114,20 +117,17 @@ def test_a_leak_from_the_other_partition_would_be_seen(device: Run) -> None:
 
 
 @pytest.mark.slow
-def test_sixty_restarts_leave_no_descriptor_open(device: Run) -> None:
-    monitor: list[int] = []
+def test_sixty_restarts_leave_no_descriptor_open(tmp_path: Path) -> None:
+    """By a monitor of the nursery: those with a secret let nobody count."""
+    design = Toy("os._exit(0)", restarts=900, within_frames=1000).write(tmp_path / "toy")
     counts: dict[int, int] = {}
+    with nothing_left(), Nursery() as nursery, run_folder() as folder, Bench(nursery) as bench:
 
-    def count(frame: int, _: Any) -> None:
-        if not monitor:
-            monitor.extend(
-                int(pid)
-                for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-                if Path(f"/proc/{pid}/comm").read_text() == "bh-monitor\n"
-            )
-        counts[frame] = len(os.listdir(f"/proc/{monitor[0]}/fd"))
+        def count(frame: int, _: Any) -> None:
+            counts[frame] = len(os.listdir(f"/proc/{bench.monitor.pid}/fd"))
 
-    outcome = device(Toy("os._exit(0)", restarts=900, within_frames=1000), 64, on_frame=count)
+        record = bench.run(Plan(design, 64), folder, on_frame=count)
+        outcome = Outcome(record, books.read(record.journal), bench.monitor.pid)
     assert len(outcome.lives()) == 2 * 64
     # A life that is on its way holds a few more than one that runs, so peaks are compared, not single frames.
     frames = sorted(counts)

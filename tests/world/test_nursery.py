@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 from contextlib import suppress
 
 import pytest
@@ -77,10 +79,10 @@ def test_a_nursery_lets_go_of_its_secure_element_and_no_monitor_of_it_has_one() 
         family = [nursery.pid, *(pid for pid, _ in descendants(nursery.pid))]
         assert bench.monitor.pid in family
         assert not _sockets([os.getpid()]) & _sockets(family)
-    with Bench() as device:
-        assert device.device is not None
-        held = os.readlink(f"/proc/self/fd/{device.device.link.fileno()}")
-        assert wait_until(lambda: held in _sockets([device.monitor.pid]), 3.0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, subprocess.Popen(["sleep", "60"], pass_fds=[ours.fileno()]) as other:
+        assert len(_sockets([os.getpid()]) & _sockets([other.pid])) == 1  # what is shared, is seen
+        other.kill()
 
 
 def test_with_the_nursery_killed_its_monitors_and_their_partitions_end() -> None:
