@@ -223,6 +223,16 @@ def test_all_code_of_a_part_that_is_mapped_here_is_in_its_digest() -> None:
     assert any("libzmq" in path for path in mapped)
 
 
+def test_a_package_that_is_missing_here_is_named_before_any_device_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platforms, "_MONITOR", platforms._BOOT)
+    with pytest.raises(
+        Refused, match=r"cannot be loaded here \(ModuleNotFoundError: No module named 'zmq'\)"
+    ):
+        platforms.parts.__wrapped__()
+
+
 # --- the finder ---
 
 
