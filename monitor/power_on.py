@@ -159,8 +159,11 @@ def _power_on(
     clock = schedule.parse_clock(order.clock)
     priority = _priority(order, design, up, clock, launcher, speaker)
     warden = _warden(order, design, content, up, launcher, priority)
-    launcher.wait_ready()
-    flash.require_mapped(content, ("self", launcher.template_pid))
+    processes: list[int | str] = ["self"]
+    if chip is not None:  # a nursery's template was forked from this very process
+        launcher.wait_ready()
+        processes.append(launcher.template_pid)
+    flash.require_mapped(content, processes)
     book = journal.Writer(Path(order.run_folder) / "journal.bhj")
     digests = {name: image.digest for name, image in content.partitions.items()}
     book.append(_header(order, design, digests))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -206,6 +207,30 @@ def test_what_is_mapped_is_either_measured_or_named() -> None:
     assert any("/msgspec/" in path for path in everything)
     assert not any("/msgspec/" in path or "/lib-dynload/" in path for path in named)
     assert platform.unmeasured("self", ["python", "msgspec", *named], packages) == []
+
+
+def test_all_code_of_a_part_that_is_mapped_here_is_in_its_digest() -> None:
+    """Among it the interpreter's own library, and those that a package brings along beside itself."""
+    import zmq  # noqa: F401
+
+    packages = power.packages_folder()
+    parts = ["python", "zmq", "msgspec", "cryptography", "_cffi_backend"]
+    mapped = set(platform.unmeasured("self", [], packages)) - set(
+        platform.unmeasured("self", parts, packages)
+    )
+    measured = {os.path.realpath(path) for part in parts for _, path in platform._files(part, packages)}
+    assert mapped <= measured
+    assert any("libzmq" in path for path in mapped)
+
+
+def test_a_package_that_is_missing_here_is_named_before_any_device_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platforms, "_MONITOR", platforms._BOOT)
+    with pytest.raises(
+        Refused, match=r"cannot be loaded here \(ModuleNotFoundError: No module named 'zmq'\)"
+    ):
+        platforms.parts.__wrapped__()
 
 
 # --- the finder ---

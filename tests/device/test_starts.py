@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import devices as toys
 from tests.support.devices import Outcome, Toy
 
 pytestmark = pytest.mark.walls
@@ -54,3 +55,11 @@ def test_how_long_a_restart_took_includes_the_partitions_own_start(device: Run) 
     outcome = device(Toy("if window.frame == 2: os._exit(0)", init="time.sleep(0.4)"), 5)
     (ready,) = [n for n in outcome.record.of_kind("ready") if n.partition == "rogue" and n.facts["epoch"]]
     assert float(str(ready.facts["ready_ms"])) >= 400
+
+
+def test_a_stage_starts_without_the_collector_of_cycles_and_whoever_stays_has_it_on(
+    device: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A design's schemas run in the monitor and in each partition."""
+    monkeypatch.setattr(toys, "SCHEMAS", "import gc\nassert gc.isenabled()\n" + toys.SCHEMAS)
+    assert device(Toy(), 4).rulings() == []

@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from boot import platform
+from boot.refusal import Refused
 from ipc_schemas import interpreter
 from world import power
 from world.factory import images
@@ -47,12 +48,19 @@ class Platforms(NamedTuple):
 
 @cache
 def parts() -> Platforms:
-    """What ROM and bootloader stand on here, and what the monitor does, and all that it starts."""
+    """What ROM and bootloader stand on here, and what the monitor does, and all that it starts.
+
+    Raises ``Refused`` (``platform``) when that cannot be loaded here.
+    """
     arguments = [str(images.ROOT), power.packages_folder(), ",".join(_MONITOR)]
     told = subprocess.run(
         [sys.executable, *interpreter.FLAGS, "-c", _LOADING, *arguments],
-        capture_output=True, text=True, check=True, cwd="/", env=interpreter.ENVIRONMENT,
+        capture_output=True, text=True, check=False, cwd="/", env=interpreter.ENVIRONMENT,
     )  # fmt: skip
+    if told.returncode != 0:
+        why = (told.stderr.splitlines() or ["no word why"])[-1]
+        sentence = f"what the boot stages need cannot be loaded here ({why})"
+        raise Refused("platform", sentence, "install what the lock file names, and libseccomp")
     boot, monitor = (tuple(filter(None, line.split(","))) for line in told.stdout.splitlines())
     return Platforms((*_BOOT, *boot), (*_MONITOR, *monitor))
 
