@@ -27,6 +27,10 @@ WORK = {
 }
 
 
+#: Of a digest; all of it is in the JSON object.
+_DIGITS = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Who did not go on, over which image of whom, by which rule, why, and what to do.
@@ -121,13 +125,14 @@ def _explained(started: Started) -> Iterator[RenderableType]:
 def _log(chain: Sequence[Link]) -> Table:
     """What was measured, whether or not it was verified."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("stage", "measured", "version", "SHA-256 begins", "signed by"):
-        table.add_column(name, no_wrap=name == "SHA-256 begins")
+    for name in ("stage", "measured", "version", "SHA-256", "signed by"):
+        table.add_column(name, no_wrap=name == "SHA-256")
     for link in chain:
         what = f"release {link.name}" if link.kind == "release" else link.name
-        what = f"platform: {link.name}" if link.kind == "platform" else what
         signer = ", ".join(common_name(one) for one in link.signer.split(", ") if one)
-        table.add_row(STAGES.get(link.stage, link.stage), what, link.version, link.digest[:16], signer)
+        signer = "(platform)" if link.kind == "platform" else signer
+        digest = f"{link.digest[:_DIGITS]}..."
+        table.add_row(STAGES.get(link.stage, link.stage), what, link.version, digest, signer)
     return table
 
 
