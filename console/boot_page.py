@@ -15,6 +15,7 @@ from rich.text import Text
 
 from console.telling import Link, chain_sentences, common_name
 from evidence.command import command
+from faults.words import counted
 from sandbox import walls
 
 STAGES = {"rom": "ROM", "bootloader": "bootloader", "monitor": "monitor", "device": "device"}
@@ -75,6 +76,8 @@ class Started:
     stopped: str = ""
     is_on: bool = True
     line: str = ""
+    #: Why the attack could not be carried out; empty: it was.
+    missed: str = ""
 
     @property
     def not_asked(self) -> list[str]:
@@ -86,6 +89,13 @@ class Started:
         """The wall by which the last slot was refused; empty when none was."""
         rule = self.refusals[-1].rule if self.refusals and not self.is_on else ""
         return rule if rule in walls.BOOT_WALL_NAMES else ""
+
+    @property
+    def is_well(self) -> bool:
+        """On; or, attacked, kept off by a wall, or on with its own programs although the attack was carried out."""
+        if self.attacked is None:
+            return self.is_on
+        return not self.foreign and not self.missed and (self.is_on or bool(self.stopped_by))
 
 
 def named(stage: str) -> str:
@@ -195,10 +205,14 @@ def closing(started: Started) -> Text:
         got = f"{attacked.name} did not get through: " if attacked is not None and started.stopped_by else ""
         style = "bold green" if got else "bold red"
         text = Text(f"OFF  {got}{why}; no partition runs, the device stays in its safe state", style=style)
+    elif attacked is not None:
+        said = f"{attacked.name} did not get through: the device's own programs run"
+        said = f"{attacked.name} was not carried out: {started.missed}" if started.missed else said
+        text = Text(f"ON  {said}", style="bold yellow" if started.missed or started.label else "bold green")
     else:
         count = len(started.chain)
         style = "bold yellow" if started.label else "bold green"
-        text = Text(f"ON  every stage went on; the measured log has {count} lines", style=style)
+        text = Text(f"ON  every stage went on; the measured log has {counted(count, 'line')}", style=style)
     return text.append(f"  {started.label}", "bold yellow") if started.label else text
 
 

@@ -227,7 +227,8 @@ def _left_out(story: Story) -> Iterator[Text]:
             text = (
                 f"{len(can_run)} attacks can be run; the day is a fixed choice of {len(catalogue.DEMO_ORDER)}, spaced "
                 f"so that each has its turn. Not in it: {', '.join(rest)} ({command()} attack {' '.join(rest)}). "
-                f"{len(attacks) - len(can_run)} more strike the flash of a device that is off ({command()} ablate)"
+                f"{len(attacks) - len(can_run)} more strike the flash of a device that is off "
+                f"({command()} boot --attack B01)"
             )
             yield Text(text, style="dim")
 
