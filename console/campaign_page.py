@@ -12,7 +12,6 @@ from console.shrink_page import one_word
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
 from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told, walls_told
-from evidence.command import command
 from evidence.outcome import Outcome
 from faults.words import counted
 from monitor.design import Design
@@ -38,7 +37,7 @@ def _not_drawn(ids: Sequence[str]) -> Iterator[Text]:
     if ids:
         text = (
             f"not drawn: {', '.join(ids)}, on the flash of a device that is off: each has a few variants, the same in "
-            f"every phase and on every day (named, they are tried; or {command()} ablate {ids[0]})"
+            "every phase and on every day (named, they are tried; the verb ablate tries them, too)"
         )
         yield Text(text, style="dim")
 
