@@ -13,6 +13,7 @@ from evidence.experiment import Finding
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
 from faults import attack_files, catalogue
+from faults.words import counted
 from sandbox import walls
 
 _STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
@@ -97,8 +98,8 @@ def closing(matrix: Matrix) -> Text:
     questions = sum(row.questions for row in matrix.rows)
     style = "bold green" if not matrix.problems else "bold yellow"
     text = Text(
-        f"{len(held)} of {len(matrix.rows)} attacks held with all walls; {cuts} minimal cut sets, "
-        f"found in {questions} experiments",
+        f"{len(held)} of {counted(len(matrix.rows), 'attack')} held with all walls; "
+        f"{counted(cuts, 'minimal cut set')}, found in {counted(questions, 'experiment')}",
         style=style,
     )
     return _labelled(text, matrix.design.label)
@@ -121,7 +122,9 @@ def finding(found: Finding, flaws: Sequence[str], label: str) -> Group:
     if comparison is not None and not found.experiment.without and not found.run.was_refused:
         same = "the same, byte for byte" if comparison.holds else str(comparison.difference or "empty")
         lines.append(
-            Text(f"the critical partitions' {comparison.messages} messages beside the replay: {same}")
+            Text(
+                f"the critical partitions' {counted(comparison.messages, 'message')} beside the replay: {same}"
+            )
         )
     if found.severity is not None:
         lines.append(Text(f"harm beside the calm twin: {found.severity.name}"))

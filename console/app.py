@@ -62,7 +62,7 @@ Examples:
   run_device.py boot --attack B05 --without digest   and without that rule
   run_device.py boot --attack 'B09(signer=revoked)'  an attack with a parameter
 \b
-Exit status: 0 it is on, or, attacked, a rule kept it off; 1 otherwise.
+Exit status: 0 it is on with its own programs or, attacked, a rule kept it off; 1 otherwise.
 """
 _ATTEST_EPILOG = """\b
 Examples:

@@ -22,18 +22,20 @@ from evidence.attesting import Attester
 from evidence.sealing_in_use import as_they_have_to, starts
 from faults import attack_files
 from faults import experiment as runs
-from faults.attack import Injection
+from faults.attack import Injection, Report
 from faults.effects import FOREIGN_MARK
 from ipc_schemas import links
 from monitor.design import Design
 from world import devices
 from world.bench import Bench, BootRefused, Plan, run_folder
 
+#: Enough for whatever runs to have said so.
+FRAMES = 3
 _NAMED = re.compile(r"\s*([A-Za-z]\d{2})\s*(\(.*\))?\s*", re.DOTALL)
 
 
 def boot(output: Output, given: Mapping[str, Any]) -> int:
-    """Status 0 only if the device is on at the end of its boot; attacked, only if a wall of the boot kept it off."""
+    """Status 0 only if the device is on; attacked, only if a wall kept it off, or its own programs run."""
     design = jobs.sound_design(given["design"], given["seed"])
     if given["settings"]:
         return _settings(output, given, design)
@@ -41,7 +43,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
     one = flash_attack(given["attack"], design) if given["attack"] is not None else None
     plan = Plan(
         given["design"],
-        1,
+        FRAMES,
         given["seed"],
         without=given["without"],
         accept_degraded=given["degraded"],
@@ -50,16 +52,17 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
     )
     heard: list[links.Note] = []
     ends = ExitStack()
+    reports: dict[tuple[str, int], Report] = {}
     if one is not None:
-        plan = replace(plan, tamper=runs.tampering(design, (one,), {}, ends, plan.without))
+        plan = replace(plan, tamper=runs.tampering(design, (one,), reports, ends, plan.without))
     # A refusal was heard, and the page tells it.
     with ends, run_folder() as folder, Bench(plan=plan) as bench, suppress(BootRefused):
         bench.run(plan, folder, on_note=heard.append)
-    started = _started(heard, given, design, one)
+    missed = "".join(str(report.get("missed", "")) for report in reports.values())
+    started = replace(_started(heard, given, design, one), missed=missed)
     output.show(boot_page.page(started, explains=given["explain"]))
     output.verdict(boot_page.closing(started))
-    is_well = bool(started.stopped_by) if one is not None else started.is_on
-    status = failures.HELD if is_well and not started.foreign else failures.NOT_HELD
+    status = failures.HELD if started.is_well else failures.NOT_HELD
     output.write_json(as_json(started, design.digest, status))
     return status
 

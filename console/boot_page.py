@@ -16,6 +16,7 @@ from rich.text import Text
 from console.telling import Link, chain_sentences, common_name
 from evidence.command import command
 from evidence.sealing_in_use import Start, as_they_have_to
+from faults.words import counted
 from sandbox import walls
 
 STAGES = {"rom": "ROM", "bootloader": "bootloader", "monitor": "monitor", "device": "device"}
@@ -26,6 +27,10 @@ WORK = {
     "monitor": "loads itself; the design and each partition's image",
     "device": "from its order to the first window (what the monitor judges is in both)",
 }
+
+
+#: Of a digest; all of it is in the JSON object.
+_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class Started:
     stopped: str = ""
     is_on: bool = True
     line: str = ""
+    #: Why the attack could not be carried out; empty: it was.
+    missed: str = ""
 
     @property
     def not_asked(self) -> list[str]:
@@ -85,6 +92,13 @@ class Started:
         """The wall by which the last slot was refused; empty when none was."""
         rule = self.refusals[-1].rule if self.refusals and not self.is_on else ""
         return rule if rule in walls.BOOT_WALL_NAMES else ""
+
+    @property
+    def is_well(self) -> bool:
+        """On; or, attacked, kept off by a wall, or on with its own programs although the attack was carried out."""
+        if self.attacked is None:
+            return self.is_on
+        return not self.foreign and not self.missed and (self.is_on or bool(self.stopped_by))
 
 
 def named(stage: str) -> str:
@@ -125,13 +139,15 @@ def _explained(started: Started) -> Iterator[RenderableType]:
 def _log(chain: Sequence[Link]) -> Table:
     """What was measured, whether or not it was verified."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("stage", "measured", "version", "SHA-256 begins", "signed by"):
-        table.add_column(name, no_wrap=name == "SHA-256 begins")
+    for name in ("stage", "measured", "version", "SHA-256", "signed by"):
+        table.add_column(name, no_wrap=name == "SHA-256")
     for link in chain:
         what = f"release {link.name}" if link.kind == "release" else link.name
-        what = f"platform: {link.name.rpartition('/')[2]}" if link.kind == "platform" else what
+        what = link.name.rpartition("/")[2] if link.kind == "platform" else what
         signer = ", ".join(common_name(one) for one in link.signer.split(", ") if one)
-        table.add_row(STAGES.get(link.stage, link.stage), what, link.version, link.digest[:16], signer)
+        signer = "(platform)" if link.kind == "platform" else signer
+        digest = f"{link.digest[:_DIGITS]}..."
+        table.add_row(STAGES.get(link.stage, link.stage), what, link.version, digest, signer)
     return table
 
 
@@ -194,10 +210,14 @@ def closing(started: Started) -> Text:
         got = f"{attacked.name} did not get through: " if attacked is not None and started.stopped_by else ""
         style = "bold green" if got else "bold red"
         text = Text(f"OFF  {got}{why}; no partition runs, the device stays in its safe state", style=style)
+    elif attacked is not None:
+        said = f"{attacked.name} did not get through: the device's own programs run"
+        said = f"{attacked.name} was not carried out: {started.missed}" if started.missed else said
+        text = Text(f"ON  {said}", style="bold yellow" if started.missed or started.label else "bold green")
     else:
         count = len(started.chain)
         style = "bold yellow" if started.label else "bold green"
-        text = Text(f"ON  every stage went on; the measured log has {count} lines", style=style)
+        text = Text(f"ON  every stage went on; the measured log has {counted(count, 'line')}", style=style)
     return text.append(f"  {started.label}", "bold yellow") if started.label else text
 
 

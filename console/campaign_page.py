@@ -9,12 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from console.shrink_page import one_word
-from console.telling import counted
 from evidence.campaign.results import Result
 from evidence.campaign.strata import Sampler, space
 from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Cell, Tally, per_cent, told, walls_told
-from evidence.command import command
 from evidence.outcome import Outcome
+from faults.words import counted
 from monitor.design import Design
 
 
@@ -29,7 +28,8 @@ def plan(sampler: Sampler, not_drawn: Sequence[str] = ()) -> Group:
         size = f"{space(sampler.attacks[attack_id]):,}" + (", all" if sampler.enumerates(attack_id) else "")
         table.add_row(attack_id, size, f"{count:,}", sampler.trial(place).experiment.line)
     phases = ", ".join(f"{name} (frames {a}-{b})" for name, (a, b) in campaign.phases.items())
-    head = f"{campaign.trials:,} trials, seed {campaign.seed}; phases: {phases}; walls: {', '.join(campaign.wall_sets)}"
+    head = f"{counted(campaign.trials, 'trial')}, seed {campaign.seed}; phases: {phases}"
+    head += f"; walls: {', '.join(campaign.wall_sets)}"
     return Group(Text(head), Text(), table, *_not_drawn(not_drawn))
 
 
@@ -37,7 +37,7 @@ def _not_drawn(ids: Sequence[str]) -> Iterator[Text]:
     if ids:
         text = (
             f"not drawn: {', '.join(ids)}, on the flash of a device that is off: each has a few variants, the same in "
-            f"every phase and on every day (named, they are tried; or {command()} ablate {ids[0]})"
+            "every phase and on every day (named, they are tried; the verb ablate tries them, too)"
         )
         yield Text(text, style="dim")
 
@@ -138,7 +138,7 @@ def _kills(found: Tally) -> Text:
     ]
     rest = f", {kills.censored:,} more without an answer count as longer" if kills.censored else ""
     return Text(
-        f"{kills.count:,} kills, violation to last process gone: {', '.join(told_ms)}, "
+        f"{counted(kills.count, 'kill')}, violation to last process gone: {', '.join(told_ms)}, "
         f"max {kills.times_ms[-1]:.1f} ms{rest}"
     )
 

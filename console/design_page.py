@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from console.image_probe import ImageCheck
+from faults.words import counted
 from monitor.design import WORLD, Design, Partition, Port, PortKind, SafetyClass
 from monitor.rules import RULES, Finding
 from sandbox.walls import WALLS
@@ -192,8 +193,8 @@ def _partition(partition: Partition) -> Text:
     limits = partition.limits
     words += [
         f"{limits.memory_bytes_max >> 20} MiB",
-        f"{limits.processes_max} process(es)",
-        f"{partition.restart.restarts_max} restarts in {partition.restart.within_frames} frames",
+        "1 process" if limits.processes_max == 1 else f"{limits.processes_max} processes",
+        f"{counted(partition.restart.restarts_max, 'restart')} in {counted(partition.restart.within_frames, 'frame')}",
         _walls_required(partition.walls),
     ]
     return text.append("  " + ", ".join(words), "default").append(_labels(partition.cleared_for), "dim")
@@ -222,7 +223,8 @@ def crossings_line(design: Design, mark: str) -> Text:
     rate = sum(one.bits_per_s_max(design.frame_ms) for one in found)
     channels = "1 channel leads" if len(found) == 1 else f"{len(found)} channels lead"
     return Text(f"{mark} {channels} from a networked partition into class C: ", style=_CROSSING).append(
-        f"at most {messages} messages, {size} bytes and {rejections} rejections per frame, "
+        f"at most {counted(messages, 'message')}, {counted(size, 'byte')} and "
+        f"{counted(rejections, 'rejection')} per frame, "
         f"so at most {rate:,.{0 if rate >= 100 else 2}f} bit/s in messages",
         "default",
     )
@@ -255,7 +257,7 @@ def _sink(port: Port) -> str:
     if port.kind is PortKind.QUEUING:
         words.append(f"depth {port.depth}")
     elif port.freshness_frames:
-        words.append(f"fresh for {port.freshness_frames} frames")
+        words.append(f"fresh for {counted(port.freshness_frames, 'frame')}")
     if port.from_networked:
         words.append("from networked")
     return f"  ({', '.join(words)})" if words else ""

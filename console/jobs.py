@@ -28,7 +28,6 @@ from console.failures import Refused
 from console.options import DEFAULT_DESIGN, frames_of, kept_in, schedule_of
 from console.output import Output
 from console.scene import STORY_RUNS, Subject
-from console.telling import counted
 from console.views import view_for
 from evidence import harm
 from evidence import story as stories
@@ -36,6 +35,7 @@ from evidence.attesting import Attester
 from faults import attack_files, catalogue, experiment
 from faults.attack import ATTACKED, Injection
 from faults.catalogue import UnknownAttack
+from faults.words import counted, some_of
 from monitor import journal, rules
 from monitor.design import Design
 from monitor.loader import load_design, load_schemas
@@ -79,7 +79,9 @@ def wanted(asked: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
     named = tuple(dict.fromkeys(name.upper() for name in asked)) or known
     for name in named:
         if name not in known:
-            raise UnknownAttack(f"no attack {name} can be run; there are {', '.join(known)}")
+            raise UnknownAttack(
+                f"no attack {name} can be run; there are {some_of(known)} (the verb attack lists all)"
+            )
     return named
 
 
@@ -335,7 +337,9 @@ def journal_show(output: Output, given: Mapping[str, Any]) -> int:
             output.console.print(journal_page.nothing(reading, given["frames"]), soft_wrap=True)
         if problem is not None:
             output.console.print(problem, soft_wrap=True)
-    output.verdict(problem if problem is not None else Text(f"{len(shown)} entries"))
+    output.verdict(
+        problem if problem is not None else Text("1 entry" if len(shown) == 1 else f"{len(shown)} entries")
+    )
     status = failures.HELD if problem is None else failures.NOT_HELD
     words = problem.plain if problem is not None else ""
     output.write_json(as_json.journal_show(path, reading, words, shown, status))

@@ -15,7 +15,7 @@ import msgspec
 from rich.text import Text
 
 from console.failures import Refused
-from console.telling import counted
+from faults.words import counted
 from ipc_schemas import codec
 from monitor import journal
 
@@ -79,9 +79,11 @@ def verdict(path: Path, reading: journal.Reading) -> Text:
     end = reading.entries[-1]
     if isinstance(end, journal.End) and not reading.torn_bytes:
         ended = f"complete: {counted(end.frames, 'frame')}{f', {sanitised(end.why)}' if end.why else ''}"
-        return Text(f"{path}: the chain holds over {count} records; {ended}", style="green")
-    torn = f", then {reading.torn_bytes} bytes of a torn record" if reading.torn_bytes else ""
-    text = f"INCOMPLETE  {path}: the chain holds over {count} records, but the end is missing{torn}"
+        return Text(f"{path}: the chain holds over {counted(count, 'record')}; {ended}", style="green")
+    torn = f", then {counted(reading.torn_bytes, 'byte')} of a torn record" if reading.torn_bytes else ""
+    text = (
+        f"INCOMPLETE  {path}: the chain holds over {counted(count, 'record')}, but the end is missing{torn}"
+    )
     return Text(text, style="yellow")
 
 

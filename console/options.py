@@ -277,8 +277,7 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
         if attack_files.built(design.folder)[one.attack_id].tamper is not None:
             raise Refused(
                 f"{one.attack_id} strikes the flash of a device that is off, and a run with it has no day to attack; "
-                f"write {called.command()} replay 'design={design.folder.name} frames=19 {one.attack_id}@14' with the "
-                "design's own folder, or name it to ablate or campaign"
+                f"write {called.command()} boot --attack {one.attack_id}, or name it to ablate or campaign"
             )
         if "@" not in text:  # one after another: two in one frame would spoil each other
             onset += SPACING_MIN // frame_minutes or 1

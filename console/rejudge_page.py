@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.journal_page import sanitised
-from console.telling import counted
+from faults.words import counted
 from monitor import journal
 from monitor.design import Design
 from monitor.rejudge import ADMITTED, DISCARDED, Horizon, MessageChange, Rejudged

@@ -11,11 +11,11 @@ from rich.text import Text
 from console import figures, plot
 from console.scene import walls_seen
 from console.screen import LOW_STYLE, WALLED_STYLE, axes, too_low
-from console.telling import counted
 from evidence import harm
 from evidence.at_end import off_at_end
 from evidence.harm import HarmGrade
 from faults.experiment import Run
+from faults.words import counted
 from ipc_schemas import codec
 from monitor import journal
 

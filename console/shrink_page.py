@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.rule import Rule as Line
 from rich.text import Text
 
-from console.telling import counted
 from evidence.experiment import Experiment
 from evidence.shrinking import REPEATS, Shrunk, Step
+from faults.words import counted
 from sandbox import walls
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from evidence.glycaemia import RISK_LOWEST_MG_DL
 from evidence.naming import named
 from faults import catalogue
+from faults.words import counted
 from ipc_schemas import links
 from monitor.design import Design, Event
 from sandbox import walls
@@ -65,11 +66,6 @@ class Line(NamedTuple):
     kind: str
     text: str
     attack_id: str = ""
-
-
-def counted(number: int, what: str) -> str:
-    """``1 frame``, ``3 frames``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def lines_of(

@@ -13,7 +13,7 @@ from rich.text import Text
 from console import figures, plot
 from console.scene import walls_seen
 from console.screen import LOW_STYLE, OPEN_STYLE, WALLED_STYLE, axes, too_low
-from console.telling import clock_text, counted
+from console.telling import clock_text
 from evidence import harm
 from evidence.command import command
 from evidence.harm import HarmGrade, Severity
@@ -21,6 +21,7 @@ from evidence.outcome import Outcome
 from evidence.story import Story, Trial
 from faults import attack_files, catalogue
 from faults.experiment import Run
+from faults.words import counted
 
 CURVE_HEIGHT = 11
 LIMITS = (
@@ -185,7 +186,7 @@ def _bytes_sentence(story: Story) -> str:
         return "is empty: nothing was compared"
     if comparison.difference is not None:
         return f"differs first in {comparison.difference}"
-    return f"is the same in {comparison.messages} messages, byte for byte"
+    return f"is the same in {counted(comparison.messages, 'message')}, byte for byte"
 
 
 _OUTCOME_STYLES = {Outcome.HELD: "bold green", Outcome.BREACH: "bold red"}
@@ -226,7 +227,8 @@ def _left_out(story: Story) -> Iterator[Text]:
             text = (
                 f"{len(can_run)} attacks can be run; the day is a fixed choice of {len(catalogue.DEMO_ORDER)}, spaced "
                 f"so that each has its turn. Not in it: {', '.join(rest)} ({command()} attack {' '.join(rest)}). "
-                f"{len(attacks) - len(can_run)} more strike the flash of a device that is off ({command()} ablate)"
+                f"{len(attacks) - len(can_run)} more strike the flash of a device that is off "
+                f"({command()} boot --attack B01)"
             )
             yield Text(text, style="dim")
 

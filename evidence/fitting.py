@@ -7,6 +7,7 @@ from faults import attack_files, catalogue
 from faults.attack import ATTACKED, Attack, Injection
 from faults.attacks import s01_script
 from faults.attacks.s01_script import ScriptWrong
+from faults.words import some_of
 from monitor import schedule
 from monitor.design import WORLD, Design, DesignError
 from monitor.schedule import ClockRefused
@@ -19,7 +20,7 @@ def require_fit(one: Experiment, design: Design) -> None:
     """
     attacks = attack_files.built(design.folder)
     if not one.injections:
-        raise LineWrong(f"the line names no attack; there are {', '.join(attacks)}")
+        raise LineWrong(f"the line names no attack; there are {some_of(attacks)}")
     try:
         schedule.plan(design, schedule.parse_clock(one.clock))
     except ClockRefused as error:
@@ -30,7 +31,9 @@ def require_fit(one: Experiment, design: Design) -> None:
         raise LineWrong(f"restored=: {error}") from None
     for each in one.injections:
         if each.attack_id not in attacks:
-            raise LineWrong(f"the line names {_unknown(each.attack_id)}; there are {', '.join(attacks)}")
+            raise LineWrong(
+                f"the line names {_unknown(each.attack_id)}; there are {some_of(attacks)} (the verb attack lists all)"
+            )
         if attacks[each.attack_id].tamper is not None and len(one.injections) > 1:
             others = " ".join(other.attack_id for other in one.injections if other is not each)
             raise LineWrong(

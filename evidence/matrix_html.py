@@ -9,6 +9,7 @@ from evidence.ablation import Row
 from evidence.matrix import Matrix
 from evidence.outcome import Outcome
 from faults import attack_files, catalogue
+from faults.words import counted
 from sandbox import walls
 
 _CELL_PX = 26
@@ -55,8 +56,9 @@ def _lead(matrix: Matrix) -> str:
     questions = sum(row.questions for row in matrix.rows)
     return (
         f"{held} of {len(matrix.rows)} attacks held with all {len(matrix.available)} walls of this host. The smallest "
-        f"sets of walls that must fall before each gets through were found in {questions} runs of the device: each set "
-        "below was seen to let its attack through, and each of its walls, put back alone, was seen to stop it."
+        "sets of walls that must fall before each gets through were found in "
+        f"{counted(questions, 'run')} of the device: each set below was seen to let its attack through, and each of "
+        "its walls, put back alone, was seen to stop it."
     )
 
 
@@ -124,7 +126,9 @@ def _cells(matrix: Matrix, row: Row, columns: list[str], left: int, y: int) -> I
 def _cell_words(row: Row, wall: str, size: int) -> str:
     if not size:
         return f"{row.name}: {wall} does not matter"
-    return f"{row.name}: {wall} " + ("alone stops it" if size == 1 else f"falls with {size - 1} other(s)")
+    return f"{row.name}: {wall} " + (
+        "alone stops it" if size == 1 else f"falls with {counted(size - 1, 'other')}"
+    )
 
 
 def _table(matrix: Matrix) -> Iterator[str]:

@@ -185,9 +185,10 @@ def _boot_refused(run: Run) -> str:
     """Who refused what, by which rule; empty when the device started."""
     if not run.was_refused:
         return ""
-    told = [note.facts for note in run.record.of_kind("boot_refused")]
     return "; ".join(
-        f"{each['stage']} refused {each['image']} ({each['rule']}): {each['sentence']}" for each in told
+        f"{_slot_of(note.text)}{note.facts['stage']} refused {note.facts['image']} ({note.facts['rule']}): "
+        f"{note.facts['sentence']}"
+        for note in run.record.of_kind("boot_refused")
     )
 
 
@@ -197,6 +198,11 @@ def _attested(run: Run) -> seen.Attested | None:
     if found is None:
         return None
     return seen.Attested(found.verdict.value, found.sentence, found.serial, found.is_debug)
+
+
+def _slot_of(text: str) -> str:
+    """``slot a: `` where the stage tells which one it read, as ROM does, which may try both."""
+    return text[: len("slot a: ")] if text.startswith("slot ") else ""
 
 
 def _notes_lost(run: Run) -> int:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from faults import attack_files
 from faults.attack import Injection
+from faults.words import some_of
 
 FRAME_MINUTES = 5
 ONSET_FRAME = 96  # 08:00
@@ -23,8 +24,6 @@ NOT_BUILT: Mapping[str, str] = MappingProxyType(
         "B02": "The reference device has no updates yet, and no release of it expires.",
         "B03": "The reference device has no updates yet that a version beyond all others could lock out.",
         "B06": "The reference device has no updates yet, so nothing is downloaded.",
-        "B07": "A file is swapped between the check and its use only by luck, in a fraction of a millisecond, and no "
-        "such experiment could be replayed; a test of the boot stages does it, with the wall swap and without.",
         "B10": "A name in an image that leads out of it is refused by the rule form, which no experiment leaves out; "
         "so there is no control to compare it with, and a test of the boot stages shows it instead.",
         "C09": "Every hint in it is legal and no wall is there to refuse it: what bounds it is therapy's own limiter, "
@@ -124,7 +123,9 @@ def row(attack_id: str) -> Row:
 
 
 def _names() -> str:
-    return ", ".join(attack_id for attack_id in rows() if rows()[attack_id].built)
+    return (
+        f"{some_of(attack_id for attack_id in rows() if rows()[attack_id].built)} (the verb attack lists all)"
+    )
 
 
 def parse_attack(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from faults.attack import CannotTell, Detect, Effect, Injection
 from faults.seen import Emission, Observations, bound, first_difference
+from faults.words import counted
 from ipc_schemas import codec
 
 #: What foreign code says of itself when it runs. The same in every run, so that its journal is, too.
@@ -44,18 +45,20 @@ def gate_memory(seen: Observations, injection: Injection, otherwise: str) -> Eff
     )
 
 
-def admitted_although(reason: str, what: str) -> Detect:
-    """A detector of admitted messages that a strict reader refuses for ``reason``."""
+def admitted_although(reason: str, what: str, one: str = "") -> Detect:
+    """A detector of admitted messages that a strict reader refuses for ``reason``.
+
+    ``what`` they are, in the plural; ``one`` of them, in the singular.
+    """
 
     def detector(seen: Observations, injection: Injection) -> Effect:
         """Such a message was admitted."""
         guilty = [
-            one for one, payload in seen.payloads(injection) if seen.refusal(one.port, payload) == reason
+            each for each, payload in seen.payloads(injection) if seen.refusal(each.port, payload) == reason
         ]
         if guilty:
-            return Effect(
-                True, f"{len(guilty)} {what} went through to {guilty[0].port} in frame {guilty[0].frame}."
-            )
+            told = f"1 {one}" if one and len(guilty) == 1 else f"{len(guilty)} {what}"
+            return Effect(True, f"{told} went through to {guilty[0].port} in frame {guilty[0].frame}.")
         return Effect(False, f"No {what} went through.")
 
     return detector
@@ -147,7 +150,8 @@ def died_or_stopped(seen: Observations, injection: Injection) -> Effect:
     missed = seen.missed_by(injection, seen.victim)
     if missed:
         return Effect(
-            True, f"{seen.victim} missed {len(missed)} windows, the first in frame {missed[0].frame}."
+            True,
+            f"{seen.victim} missed {counted(len(missed), 'window')}, the first in frame {missed[0].frame}.",
         )
     for (label, frame), peak in (seen.peaks or {}).items():
         if label == seen.victim and injection.covers(frame) and peak.was_stopped:
@@ -206,7 +210,7 @@ def _foreign_output(seen: Observations, sent: tuple[Emission, ...], reference: t
     if first_difference(sent, reference) is None:
         return ""
     other = len(set(sent) - set(reference))
-    words = f"{other} of its {len(sent)} messages are not those of the device's own"
+    words = f"{other} of its {counted(len(sent), 'message')} are not those of the device's own"
     if seen.delivered_u:
         words += f"; {sum(seen.delivered_u):.1f} U of insulin were given"
     if seen.true_glucose_mg_dl:

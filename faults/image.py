@@ -19,7 +19,7 @@ ENTRY = "implant_main:Compromised"
 SCHEDULE = "schedule.json"
 _HERE = Path(__file__).parent
 #: What attack files may import besides the implant.
-_SHARED = ("__init__.py", "attack.py", "seen.py", "effects.py")
+_SHARED = ("__init__.py", "attack.py", "seen.py", "effects.py", "words.py")
 
 
 class ImageClash(Exception):

@@ -316,7 +316,7 @@ def _read_image(table: Table, folder: Path | None) -> Path:
         table.refuse(
             "image",
             f"there is no folder {plain(str(image), 120)}; make it, or correct the path, "
-            "which starts at this file's folder",
+            "which starts at this file's folder (a copy of a design needs its images, too)",
         )
     return image
 

@@ -160,7 +160,7 @@ def _power_on(
     priority = _priority(order, design, up, clock, launcher, speaker)
     warden = _warden(order, design, content, up, launcher, priority)
     processes: list[int | str] = ["self"]
-    if chip is not None:  # a nursery's template was forked from this very process
+    if vault is not None:  # a nursery's template was forked from this very process
         launcher.wait_ready()
         processes.append(launcher.template_pid)
     flash.require_mapped(content, processes)

@@ -12,6 +12,7 @@ from evidence.campaign.tally import NO_ANSWER, TOLD_MAX, Family, Tally, per_cent
 from evidence.command import command
 from evidence.outcome import Outcome
 from faults import attack_files
+from faults.words import counted
 from monitor.design import Design
 
 _FILLS = {
@@ -40,7 +41,7 @@ svg { max-width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; 
 
 def page(found: Tally, design: Design, flaws: Sequence[str] = ()) -> str:
     """The whole page. ``flaws``: what of the design is known to have let something through, as sentences."""
-    title = f"{design.name}: a campaign of {found.campaign.trials:,} trials"
+    title = f"{design.name}: a campaign of {counted(found.campaign.trials, 'trial')}"
     return "\n".join(
         (
             "<!doctype html>",
@@ -147,7 +148,7 @@ def _kills(kills: Latency) -> str:
     parts.append(f'<text x="{left + width}" y="{bottom + 38}" text-anchor="end">milliseconds</text>')
     parts.append(f'<path d="{"".join(path)}" fill="none" stroke="#3b5b7a" stroke-width="2"/></svg>')
     rest = f"; {kills.censored:,} trials without an answer count as longer" if kills.censored else ""
-    return f"{''.join(parts)}<p>{kills.count:,} kills{rest}.</p>"
+    return f"{''.join(parts)}<p>{counted(kills.count, 'kill')}{rest}.</p>"
 
 
 def _notable(title: str, some: tuple[Result, ...]) -> Iterator[str]:

@@ -28,7 +28,7 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
 ATTACK = Attack(
     "C06",
     "It sends messages of the wrong shape, so that a reader trips over them.",
-    admitted_although("schema", "messages of the wrong shape"),
+    admitted_although("schema", "messages of the wrong shape", one="message of the wrong shape"),
     inject,
     parameters={"shape": OneOf(("wrong type", "missing", "another", "all"))},
     replaces=messages.HINT,

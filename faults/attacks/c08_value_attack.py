@@ -35,7 +35,7 @@ def inject(foothold: Foothold, parameters: Parameters) -> Report:
     return {"sent": 1 + len(targets)}
 
 
-_refused_by_type = admitted_although("range", "impossible values")
+_refused_by_type = admitted_although("range", "impossible values", one="impossible value")
 
 
 def effect(seen: Observations, injection: Injection) -> Effect:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from console import boot_page
+from console.boot_page import Attacked, Refusal, Started
 from sandbox import walls
 from tests.console import commands
 from world.factory import platforms
@@ -120,3 +123,27 @@ def test_a_users_own_device_refuses_and_overheats_too() -> None:
     design = ("--design", "examples/thermostat")
     assert commands.run("boot", "--attack", "B12", *design).returncode == 0
     assert commands.run("boot", "--attack", "B12", "--without", "scope", *design).returncode == 1
+
+
+def test_a_swap_leaves_the_device_on_with_its_own_programs() -> None:
+    done = commands.run("boot", "--attack", "B07")
+    assert done.returncode == 0
+    assert "ON B07 did not get through: the device's own programs run" in " ".join(done.stdout.split())
+
+
+def _started(rule: str = "", **more: Any) -> Started:
+    refusals = (Refusal("rom", "bootloader", "", rule, "it differs", "mend it"),) if rule else ()
+    return Started("", (), {}, frozenset(), "", refusals, is_on=not rule, **more)
+
+
+def test_what_no_wall_stopped_and_what_was_not_carried_out_is_no_success() -> None:
+    attacked = Attacked("B05", "B05", "It changes it.")
+    assert _started().is_well
+    assert not _started("digest").is_well
+    assert _started("digest", attacked=attacked).is_well
+    assert not _started("form", attacked=attacked).is_well
+    assert not _started(attacked=attacked, foreign="therapy").is_well
+    assert _started(attacked=attacked).is_well
+    assert not _started(attacked=attacked, missed="nobody opened it").is_well
+    said = boot_page.closing(_started(attacked=attacked, missed="nobody opened it")).plain
+    assert said == "ON  B05 was not carried out: nobody opened it"

@@ -45,6 +45,7 @@ def test_each_draw_of_each_attack_fits_where_it_can_be_run_and_reads_back(attack
         ("K01@3/world", "no such partition"),
         ("C06@3/therapy", "C06 cannot be run there; it can on transfer"),
         ("K03@3/therapy", "K03 cannot be run there; it can on transfer"),
+        ("B05@3/therapy", "takes no partition over; leave out"),
         ("C06@9", "the run ends after 9 frames, before its effect could show; write frames=14"),
         ("F04@0", "strikes between two frames, the first time at 1"),
         ("C06@3(form=all)", "C06 has no parameter 'form'; it has shape"),

@@ -182,6 +182,7 @@ def test_a_day_has_no_place_for_an_attack_on_a_device_that_is_off(verb: str) -> 
     done = commands.run(*arguments)
     assert done.returncode == 2
     assert "B05 strikes the flash of a device that is off" in done.stderr
+    assert "boot --attack B05" in done.stderr
 
 
 def test_what_a_stage_did_not_ask_is_not_told_as_verified() -> None:
@@ -206,8 +207,8 @@ def test_of_a_device_that_did_not_start_no_deadline_is_told_to_be_met() -> None:
 
 def test_a_fallback_is_told_with_all_that_was_refused() -> None:
     sentence = _perform(("B11", {}), frozenset()).effects[0].sentence
-    assert "rom refused bootloader (form)" in sentence
-    assert "rom refused bootloader (floor): bootloader 0.9 has the security counter 1" in sentence
+    assert "slot a: rom refused bootloader (form)" in sentence
+    assert "slot b: rom refused bootloader (floor): bootloader 0.9 has the security counter 1" in sentence
 
 
 def test_the_rules_that_are_no_walls_are_those_that_the_boot_never_leaves_out() -> None:
