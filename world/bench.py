@@ -243,7 +243,7 @@ class Bench:
             raise BenchError(
                 "a flash is tampered with before its device is switched on: give its bench the plan"
             )
-        if own is not None and (own.design, own.overlays) == (plan.design, plan.overlays):
+        if own is not None and (own.design, _images(own)) == (plan.design, _images(plan)):
             return "", ""
         with _as_bench_error():
             devices.write_flash(folder / "flash", design, plan.overlays)
@@ -319,6 +319,11 @@ class Bench:
         session.drain_notes()
         record.wall_s = time.monotonic() - started_s
         return record
+
+
+def _images(plan: Plan) -> dict[str, tuple[object, ...]]:
+    """What of the overlays goes into flash; configurations are in the order."""
+    return {name: (one.folder, one.entry, dict(one.files)) for name, one in plan.overlays.items()}
 
 
 @contextmanager
