@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from boot import layers
 from boot.cells import Disk
+from boot.element import Element
 from boot.forgetting import forget, read_once
 from boot.refusal import Refused
 from ipc_schemas import codec, element
@@ -37,7 +38,7 @@ def made(tmp_path: Path) -> Path:
 def booted(folder: Path, monitor: bytes = elements.MONITOR, *, is_confirmed: bool = True) -> Iterator[Vault]:
     """The vault of a monitor in a boot of its own."""
     with elements.powered(folder / "element") as link:
-        chip = vault.Element(link)
+        chip = Element(link)
         elements.bring_to("confirmed" if is_confirmed else "monitor", chip, monitor=monitor)
         handover = Handover(str(folder / "flash"), "", 3, 4, "monitor", secret=bytes(range(32)))
         yield Vault(handover, chip)
@@ -115,7 +116,7 @@ def test_a_boot_with_debugging_open_neither_opens_nor_seals(made: Path) -> None:
     before = box_of(made).read_bytes()
     key = Ed25519PrivateKey.generate()
     with elements.powered(made / "element") as link:
-        chip = vault.Element(link)
+        chip = Element(link)
         unlock = elements.unlock_by(key, chip.facts().nonce)
         chip.open_debug(unlock, key.public_key().public_bytes_raw(), 1_000)
         elements.bring_to("confirmed", chip)
@@ -213,7 +214,7 @@ def test_a_cut_of_the_power_at_any_step_leaves_the_old_settings_or_the_new_ones(
 def test_a_closed_vault_has_forgotten_its_secret_and_cannot_ask_the_element(made: Path) -> None:
     secret = bytes(bytearray(range(100, 132)))
     with elements.powered(made / "element") as link:
-        chip = vault.Element(link)
+        chip = Element(link)
         elements.bring_to("monitor", chip)
         own = Vault(Handover(str(made / "flash"), "", 3, 4, "monitor", secret=secret), chip)
         own.close()
