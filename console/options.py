@@ -16,7 +16,7 @@ from console.failures import Refused
 from evidence import command as called
 from evidence.campaign.strata import WALL_SETS
 from faults import attack_files, catalogue
-from faults.attack import Injection
+from faults.attack import OFF, Injection
 from monitor.design import Design
 from monitor.schedule import ClockRefused, parse_clock
 from sandbox import walls
@@ -274,9 +274,10 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
     _require_times(texts)
     for text in texts:
         one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
-        if attack_files.built(design.folder)[one.attack_id].tamper is not None:
+        attack = attack_files.built(design.folder)[one.attack_id]
+        if attack.tamper is not None:
             raise Refused(
-                f"{one.attack_id} strikes the flash of a device that is off, and a run with it has no day to attack; "
+                f"{one.attack_id} strikes {OFF[attack.strikes]}, and a run with it has no day to attack; "
                 f"write {called.command()} boot --attack {one.attack_id}, or name it to ablate or campaign"
             )
         if "@" not in text:  # one after another: two in one frame would spoil each other

@@ -49,7 +49,7 @@ def _both(found: Shrunk) -> Iterator[Text]:
 
 
 def sizes(one: Experiment) -> str:
-    """``1 injection with 2 parameters, 1 of 45 walls left out, 10 frames``."""
+    """``1 injection with 2 parameters, 1 of 50 walls left out, 10 frames``."""
     parameters = sum(len(each.parameters) for each in one.injections)
     with_ = f" with {counted(parameters, 'parameter')}" if parameters else ""
     out = f"{len(one.without)} of {len(walls.ALL)} walls left out" if one.without else "all walls up"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evidence.experiment import MARGIN_FRAMES, Experiment, LineWrong
 from faults import attack_files, catalogue
-from faults.attack import ATTACKED, Attack, Injection
+from faults.attack import ATTACKED, OFF, Attack, Injection
 from faults.attacks import s01_script
 from faults.attacks.s01_script import ScriptWrong
 from faults.words import some_of
@@ -37,8 +37,8 @@ def require_fit(one: Experiment, design: Design) -> None:
         if attacks[each.attack_id].tamper is not None and len(one.injections) > 1:
             others = " ".join(other.attack_id for other in one.injections if other is not each)
             raise LineWrong(
-                f"{each.attack_id} strikes the flash of a device that is off, and an experiment with it has no other "
-                f"attack; leave out {others}"
+                f"{each.attack_id} strikes {OFF[attacks[each.attack_id].strikes]}, and an experiment with it has no "
+                f"other attack; leave out {others}"
             )
         _require_place(each, attacks[each.attack_id], design, one.frames)
         if attacks[each.attack_id] is s01_script.ATTACK:

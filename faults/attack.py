@@ -119,6 +119,10 @@ Tamper = Callable[["Workshop", Parameters], Report]
 Detect = Callable[["Observations", Injection], Effect]
 
 
+#: What an attack on a device that is off strikes, in words.
+OFF = {"flash": "the flash of a device that is off", "device": "a device that is off"}
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """One attack or fault: a family of experiments, one for each draw of its parameters.

@@ -161,7 +161,7 @@ def _attacked(
         ends,
         Collector() as collector,
         Terminal() as terminal,
-        Bench(nursery, plan) as bench,
+        Bench(nursery, with_implants(design, plan, schedule, schedule)) as bench,
         _open_folder(token) as drop,
         _worker(design, schedule, token) as worker,
     ):

@@ -264,7 +264,7 @@ class Bench:
             raise BenchError(
                 "a flash is tampered with before its device is switched on: give its bench the plan"
             )
-        if own is not None and (own.design, own.overlays) == (plan.design, plan.overlays):
+        if own is not None and (own.design, _images(own)) == (plan.design, _images(plan)):
             return "", ""
         with _as_bench_error():
             devices.write_flash(folder / "flash", design, plan.overlays)
@@ -358,6 +358,11 @@ class Bench:
         """Whether a stage has asked for it, and it is this device's own flash from which the next start would be."""
         is_asked = self.monitor.returncode == links.EXIT_RESET
         return is_asked and self.device is not None and not order.flash and record.starts < STARTS_MAX
+
+
+def _images(plan: Plan) -> dict[str, tuple[object, ...]]:
+    """What of the overlays goes into flash; configurations are in the order."""
+    return {name: (one.folder, one.entry, dict(one.files)) for name, one in plan.overlays.items()}
 
 
 @contextmanager

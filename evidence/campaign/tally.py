@@ -175,7 +175,7 @@ def _family(sampler: Sampler, attack_id: str, cell: Cell, tried: set[str]) -> Fa
 
 
 def walls_told(standing: frozenset[str]) -> str:
-    """``all 45 walls stood``, or which did not in some trial that counted."""
+    """``all 50 walls stood``, or which did not in some trial that counted."""
     missing = walls.in_order(walls.ALL - standing)
     if not missing:
         return f"all {len(walls.WALLS)} walls stood"

@@ -142,3 +142,10 @@ def test_a_design_without_settings_has_nothing_to_show(tmp_path: Path) -> None:
     done = commands.run("boot", "--settings", "--design", str(design))
     assert done.returncode == 2
     assert "has settings; name a design in which one has a config" in done.stderr
+
+
+def test_an_attacked_device_is_attested_to_run_what_its_suppliers_have_signed() -> None:
+    """Seen: the taken-over partition lay in another flash than the one that ROM had measured."""
+    done = commands.run("run", "--attack", "C05@00:30", "--days", "0.1")
+    (line,) = (line for line in done.stdout.splitlines() if "attested" in line)
+    assert line.endswith("* attested: AFFIRMING, nonce fresh, release 1.0")

@@ -116,7 +116,7 @@ def test_without_walls_no_wall_is_credited() -> None:
     (credited,) = telling.lines_of(ruling, walls.ALL - {"route"})
     assert (credited.kind, credited.text.split(":")[0]) == ("wall", "route")
     nothing = WallsSeen(frozenset(), walls.ALL, frozenset())
-    assert nothing.sentence().startswith("no wall stands: all 45 are left out")
+    assert nothing.sentence().startswith("no wall stands: all 50 are left out")
 
 
 def test_ports_and_partitions_are_named_not_numbered() -> None:
@@ -264,7 +264,7 @@ def test_the_screen_fits_and_tells_the_story(width: int, height: int) -> None:
     assert "K01 It tries to reach" in text
     assert "seccomp" in text
     assert "149 mg/dL" in text
-    assert "44 of 45 walls stand" in text
+    assert "49 of 50 walls stand" in text
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20)])

@@ -219,6 +219,22 @@ def test_the_reference_of_a_release_that_is_not_signed_or_not_whole_is_none(star
     assert "there is no reference to believe" in unsigned.sentence
 
 
+@pytest.mark.parametrize("name", ["release.bhm", "therapy.bhm"])
+def test_a_reference_whose_signature_is_not_by_the_key_that_is_named_is_none(
+    started: Started, name: str
+) -> None:
+    asked = asked_of(started.verifier)
+    envelope = codec.Codec(Envelope).decode(asked.texts[name])
+    (one,) = envelope.signatures
+    forged = msgspec.structs.replace(one, signature=_flipped(one.signature, 100))
+    changed = codec.encode(Envelope(envelope.payload, (forged,)))
+    found = again(msgspec.structs.replace(asked, texts={**asked.texts, name: changed}))
+    assert f"the signature of {name} is not by the key that its certificate names" in found.sentence
+    nobody = codec.encode(Envelope(envelope.payload, ()))
+    found = again(msgspec.structs.replace(asked, texts={**asked.texts, name: nobody}))
+    assert f"{name} is not signed" in found.sentence
+
+
 def test_a_reference_signed_by_somebody_without_the_scope_for_it_is_none(started: Started) -> None:
     asked = asked_of(started.verifier)
     texts = devices.published(_design(), {})

@@ -229,7 +229,9 @@ def test_what_is_read_once_is_overwritten_whether_it_can_be_read_or_not() -> Non
     assert read_once(reader, good).secret == bytes(range(32))
     assert good == bytes(len(good))
     short = codec.encode({"answer": "secret", "secret": bytes(31)})
-    for bad in (short, bytes(bytearray(b"\xc1" * 40)), bytes(bytearray(b"\x80" * 9))):
+    disordered = codec.encode_as_decoded({"secret": bytes(32), "answer": "secret"})
+    assert reader.decode_loosely(disordered).secret == bytes(32)
+    for bad in (short, disordered, bytes(bytearray(b"\xc1" * 40)), bytes(bytearray(b"\x80" * 9))):
         with pytest.raises(codec.Refused):
             read_once(reader, bad)
         assert bad == bytes(len(bad))
