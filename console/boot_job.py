@@ -12,7 +12,6 @@ from console.output import Output
 from console.scene import label_of
 from console.telling import chain_of
 from ipc_schemas import links
-from world import devices
 from world.bench import Bench, BootRefused, Plan, run_folder
 
 
@@ -25,7 +24,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         given["seed"],
         without=given["without"],
         accept_degraded=given["degraded"],
-        device=devices.found_in(given["device"], design) if given["device"] else None,
+        device=jobs.device_of(given, design),
     )
     heard: list[links.Note] = []
     refusals: tuple[str, ...] = ()
