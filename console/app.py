@@ -51,6 +51,7 @@ Examples:
   run_device.py run --attack K01 --without all --twin  what the attack does to a patient
   run_device.py run --clock 60x --days 0.05            on a clock 60 times faster than real
   run_device.py run --design examples/thermostat       another device
+  run_device.py run --device factory/devices/SN-0001   a device that provision has made
 """
 _BOOT_EPILOG = """\b
 Examples:
@@ -181,6 +182,14 @@ without_option = click.option(
 )
 
 
+device_option = click.option(
+    "--device",
+    type=options.NamedPath(),
+    metavar="FOLDER",
+    help="Switch on this device, which provision has made, with what sign has put into its flash.",
+)
+
+
 @cli.command(epilog=_RUN_EPILOG)
 @options.common
 @options.patient
@@ -196,6 +205,7 @@ without_option = click.option(
     "--attack", multiple=True, metavar="ID[@HH:MM]", help="Attack then (at 08:00 without a time); repeatable."
 )
 @without_option
+@device_option
 @click.option("--twin", is_flag=True, help="Run the unattacked twin too, and grade the harm against it.")
 def run(**given: Any) -> int:
     """Run the device once, attacked or not, and show what happened. Nothing is judged but that it ran."""
@@ -219,12 +229,7 @@ def run(**given: Any) -> int:
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."
 )
-@click.option(
-    "--device",
-    type=options.NamedPath(),
-    metavar="FOLDER",
-    help="Switch on this device, which provision has made, with what sign has put into its flash.",
-)
+@device_option
 def boot(**given: Any) -> int:
     """Switch a device on through its chain of trust, show what each stage verified, switch it off.
 

@@ -26,7 +26,6 @@ from faults.attack import Injection, Report
 from faults.effects import FOREIGN_MARK
 from ipc_schemas import links
 from monitor.design import Design
-from world import devices
 from world.bench import Bench, BootRefused, Plan, run_folder
 
 #: Enough for whatever runs to have said so.
@@ -39,7 +38,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
     design = jobs.sound_design(given["design"], given["seed"])
     if given["settings"]:
         return _settings(output, given, design)
-    made = devices.found_in(given["device"], design) if given["device"] else None
+    made = jobs.device_of(given, design)
     one = flash_attack(given["attack"], design) if given["attack"] is not None else None
     plan = Plan(
         given["design"],

@@ -42,6 +42,7 @@ from monitor.loader import load_design, load_schemas
 from monitor.schedule import ClockRefused, parse_clock
 from monitor.schedule import plan as timetable
 from sandbox import walls
+from world import devices
 from world.bench import Plan
 from world.making import load_world
 
@@ -209,12 +210,25 @@ def _to_run(given: Mapping[str, Any]) -> Design:
     return design
 
 
+def device_of(given: Mapping[str, Any], design: Design) -> devices.Device | None:
+    """The device of ``--device``, if one was named. Raises ``Refused`` and ``packing.ImageError``."""
+    if given["device"] is None:
+        return None
+    if given.get("attack"):
+        raise Refused(
+            f"--device {given['device']}: an attack brings an image of its own, and this device runs what was signed "
+            "into its flash; leave out one of the two"
+        )
+    return devices.found_in(given["device"], design)
+
+
 def run(output: Output, given: Mapping[str, Any]) -> int:
     """One run, attacked or not; with ``twin`` a second one, calm, against which harm is graded."""
     design = _to_run(given)
     frames = frames_of(design, given["days"])
     schedule = schedule_of(given["attack"], design, frames)
     keep = kept_in(given["keep"], (SINGLE_RUN,))
+    made = device_of(given, design)
     plan = Plan(
         given["design"],
         frames,
@@ -223,7 +237,8 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
         given["clock"],
         given["without"],
         accept_degraded=given["degraded"],
-        verifier=Attester(given["without"]),
+        device=made,
+        verifier=Attester(given["without"]) if made is None else None,
     )
     runs = {SINGLE_RUN: (_title(plan, schedule), 0.7 if given["twin"] else 1.0)}
     if given["twin"]:

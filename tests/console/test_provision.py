@@ -88,6 +88,10 @@ def test_from_the_root_ceremony_to_a_device_that_boots_and_one_that_does_not(tmp
     do(folder, "sign --device SN-0001 --version 0.9 --security-counter 1")
     (refusal,) = booted(folder / "devices" / "SN-0001")["refusals"]
     assert "bootloader 0.9 has the security counter 1, and the floor is 2" in refusal
+    # A day, or some of it, on the other one; an attack would bring an image that nobody signed into its flash.
+    other = ["--device", str(folder / "devices" / "SN-0002"), "--days", "0.02", "--quiet"]
+    assert commands.run("run", *other).returncode == 0
+    assert "leave out one of the two" in commands.run("run", "--attack", "K01@00:00", *other).stderr
     # A subcontractor that was revoked, on a device that has heard of it.
     do(folder, "provision revoke 'Loops Ltd'")
     assert booted(folder / "devices" / "SN-0002")["refusals"] == []

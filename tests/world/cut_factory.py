@@ -1,7 +1,7 @@
 """Cuts a factory's power, by SIGKILL, before each step on the disk of each thing that it does, and says what is found.
 
-``python cut_factory.py FOLDER DEED`` prints one JSON line for each cut: the step, and whether the folder that the next
-command opens is as it was before the deed (``old``), as it is after it (``new``), or what else.
+``python cut_factory.py FOLDER DEED EVERY`` prints one JSON line for each cut: the step, and whether the folder that the
+next command opens is as it was before the deed (``old``), as it is after it (``new``), or what else.
 
 A step is whatever changes the disk, in this process: a file opened for writing, half of what is written, a
 synchronisation, a new, renamed or removed name. The secure element is another process; its own steps are cut in
@@ -35,7 +35,7 @@ _CHANGES = frozenset({"os.rename", "os.mkdir", "os.link", "os.remove", "os.rmdir
 KINDS: tuple[element.Issuer, ...] = ("idevid", "ldevid")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
-#: Whoever finds the old state does the same once more, at every fifth step.
+#: Whoever finds the old state does the same once more, after every fifth cut.
 ASKED_AGAIN_EVERY = 5
 DEEDS: dict[str, Callable[[Maker], object]] = {
     "root": lambda maker: makers.hold_root_ceremony(maker, factory.MAKER),
@@ -53,16 +53,19 @@ DEEDS: dict[str, Callable[[Maker], object]] = {
 
 
 def prepared(folder: Path, deed: str) -> None:
-    """What is there before the deed."""
+    """What is there before the deed: made once, and copied."""
     shutil.rmtree(folder, ignore_errors=True)
     if deed == "root":
         return
-    factory.make(folder)
-    with factory.at_work(folder) as maker:
-        if deed == "enrol":
-            makers.enrol_operator(maker, "Clinic")
-        if deed == "rename":
-            manufacture.manufacture(maker, factory.FACTORY, ["SN-0009"], "manufactured")
+    template = folder.with_name("prepared")
+    if not template.exists():
+        factory.make(template)
+        with factory.at_work(template) as maker:
+            if deed == "enrol":
+                makers.enrol_operator(maker, "Clinic")
+            if deed == "rename":
+                manufacture.manufacture(maker, factory.FACTORY, ["SN-0009"], "manufactured")
+    shutil.copytree(template, folder)
 
 
 def cut_before(steps: int, folder: Path) -> None:
@@ -194,8 +197,8 @@ def tell(writer: int, folder: Path) -> None:
     os.write(writer, summary(folder).encode())
 
 
-def main(folder: Path, deed: str) -> None:
-    """Cut before step 0, 1, 2 and so on, until the deed goes through."""
+def main(folder: Path, deed: str, every: int) -> None:
+    """Cut before step 0, then ``every`` steps later, and so on, until the deed goes through."""
     prepared(folder, deed)
     old = summary(folder)
     prepared(folder, deed)
@@ -203,14 +206,14 @@ def main(folder: Path, deed: str) -> None:
         DEEDS[deed](maker)
     new = summary(folder)
     assert new != old
-    for step in range(10_000):
+    for step in range(0, 10_000, every):
         prepared(folder, deed)
         _, status = in_a_child(lambda _, step=step: attempt(folder, deed, step))  # type: ignore[misc]
         was_cut = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         found, _ = in_a_child(lambda writer: tell(writer, folder))
         text = found.decode()
         named = {old: "old", new: "new"}.get(text, text)
-        asks = step % ASKED_AGAIN_EVERY == 0 and named == "old"
+        asks = (step // every) % ASKED_AGAIN_EVERY == 0 and named == "old"
         again = _again(folder, deed, new) if asks or not was_cut else ""
         print(json.dumps({"step": step, "cut": was_cut, "found": named, "again": again}), flush=True)
         if not was_cut:
@@ -231,4 +234,4 @@ def _again(folder: Path, deed: str, new: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

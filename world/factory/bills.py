@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
 #: The package of a module that bears another name; what is not here is looked up, which takes longer.
-_PACKAGES = {"OpenSSL": "pyOpenSSL", "_cffi_backend": "cffi", "zmq": "pyzmq"}
+_PACKAGES = {"OpenSSL": "pyOpenSSL", "_cbor2": "cbor2", "_cffi_backend": "cffi", "zmq": "pyzmq"}
 #: Of serial numbers: the same bill has the same one.
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "bulkhead:bill-of-materials:1")
 
