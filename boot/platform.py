@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import struct
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -27,6 +28,8 @@ _BESIDE = {"zmq": ("pyzmq.libs",)}
 _FILES_MAX = 20_000
 #: Where an interpreter looks for its library first.
 _ZIP = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+#: Device, number, size, and both times of change of a file.
+_FACTS = struct.Struct(">QQqqq")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -58,7 +61,8 @@ def look(part: str, packages: str, *, reads: bool = True) -> Look:
     for name, path in found:
         encoded = name.encode("utf-8", "surrogateescape")
         digest, said = _file(path, reads=reads)
-        total.update(len(encoded).to_bytes(4, "big") + encoded + digest)
+        if reads:
+            total.update(len(encoded).to_bytes(4, "big") + encoded + digest)
         state.update(encoded + said)
     return Look(total.digest() if reads else b"", state.digest())
 
@@ -251,8 +255,7 @@ def _file(path: str, *, reads: bool) -> tuple[bytes, bytes]:
 
 
 def _said(facts: os.stat_result) -> bytes:
-    said = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    return b"".join(fact.to_bytes(16, "big", signed=True) for fact in said)
+    return _FACTS.pack(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _refused(sentence: str, remedy: str) -> Refused:
