@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import msgspec
 
-from boot import admission, authority, measured, platform, stage
+from boot import admission, measured, platform, stage, unlock
 from boot.authority import names_of
 from boot.element import Element
 from boot.refusal import Refused
@@ -56,7 +56,7 @@ def main(found: Mapping[str, platform.Look], running: platform.Begun, pins: Mapp
 def _serviced(handover: Handover, chip: Element) -> element.Facts:
     """The element's facts, after debugging was opened if the service connector gave a permission that counts.
 
-    Whoever may sign the device's release may sign that. One that does not count is told, and changes nothing.
+    One that does not count is told, and changes nothing.
     """
     facts = chip.facts()
     if not handover.permission:
@@ -64,11 +64,7 @@ def _serviced(handover: Handover, chip: Element) -> element.Facts:
     try:
         permission = _PERMISSIONS.decode(handover.permission)
         rules = stage.rules_for(handover, facts)
-        signer = authority.signer_of(permission.chain, rules.trust, rules.now, rules.without)
-        if "scope" not in rules.without and "release" not in signer.scope.roles:
-            raise Refused(
-                "scope", f"{signer.name} may not open debugging", "ask the maker", signer=signer.name
-            )
+        signer = unlock.unlocker(permission.chain, rules.trust, rules.now, rules.without)
         chip.open_debug(permission.unlock, signer.public_key.public_bytes_raw(), int(rules.now.timestamp()))
     except (Refused, codec.Refused) as refused:
         stage.tell(handover, "debug", f"debugging stays closed: {refused}", {})

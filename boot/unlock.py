@@ -14,7 +14,7 @@ from ipc_schemas import codec
 from ipc_schemas.element import UNLOCK_LABEL, DebugUnlock, SignedUnlock
 
 if TYPE_CHECKING:
-    from boot.authority import Trust
+    from boot.authority import Signer, Trust
 
 _UNLOCKS = codec.Codec(DebugUnlock)
 
@@ -52,18 +52,22 @@ def require_unlock(
     return permission
 
 
-def unlocking_key(chain: Sequence[bytes], trust: Trust, now: datetime) -> bytes:
-    """The key (Ed25519) of whoever may unlock devices, if ``chain`` leads to the root and has the role ``debug``.
+def unlocker(
+    chain: Sequence[bytes], trust: Trust, now: datetime, without: frozenset[str] = frozenset()
+) -> Signer:
+    """Who may unlock devices, if ``chain`` leads to the root and has the role ``debug``.
 
-    For ROM, before it asks the element. Raises ``Refused`` (``form``, ``chain``, ``revocation``, ``scope``).
+    For ROM, before it asks the element. ``without`` are walls that an experiment leaves out.
+
+    Raises ``Refused`` (``form``, ``chain``, ``revocation``, ``scope``).
     """
     from boot.authority import signer_of
 
-    signer = signer_of(chain, trust, now)
-    if "debug" not in signer.scope.roles:
+    signer = signer_of(tuple(chain), trust, now, without)
+    if "scope" not in without and "debug" not in signer.scope.roles:
         sentence = f"{signer.name} may not unlock a device for debugging"
         raise Refused("scope", sentence, "ask whoever may", signer=signer.name)
-    return signer.public_key.public_bytes_raw()
+    return signer
 
 
 def _text(serial: bytes) -> str:

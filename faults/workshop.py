@@ -347,7 +347,7 @@ class Workshop:
         def service(nonce: bytes) -> bytes:
             until_s = int(self.factory.now.timestamp()) + 86_400
             payload = codec.encode(element.DebugUnlock(release.FORMAT, serial.encode(), nonce, until_s))
-            signed = self.factory.maker.sign(element.UNLOCK_LABEL, payload)
+            signed = self.factory.service.sign(element.UNLOCK_LABEL, payload)
             unlock = element.SignedUnlock(payload, signed.signature)
             return codec.encode(element.Permission(unlock, signed.chain))
 

@@ -46,19 +46,19 @@ def permission_of(
 def test_a_permission_of_the_maker_opens_debugging_in_this_boot_and_no_other(made: Made) -> None:
     factory, device = made
     ordinary = device.start().reached
-    outcome = device.start(service=permission_of(factory.maker))
+    outcome = device.start(service=permission_of(factory.service))
     assert outcome.reached["is_debug"]
     assert outcome.reached["permission"] == 0
     assert outcome.reached["secret"] != ordinary["secret"]
     (note,) = outcome.of_kind("debug")
-    assert note.text == "debugging is open in this boot, by CN=Release,O=Development"
+    assert note.text == "debugging is open in this boot, by CN=Service,O=Development"
     later = device.start().reached
     assert not later["is_debug"]
     assert later["secret"] == ordinary["secret"]
 
 
 def stranger(_: Factory) -> Callable[[bytes], bytes]:
-    return permission_of(Factory(now_utc()).maker)
+    return permission_of(Factory(now_utc()).service)
 
 
 def supplier(factory: Factory) -> Callable[[bytes], bytes]:
@@ -69,13 +69,14 @@ def supplier(factory: Factory) -> Callable[[bytes], bytes]:
     ("service", "said"),
     [
         (stranger, "CN=Platform,O=Development"),
-        (supplier, "may not open debugging"),
+        (supplier, "CN=Supplier,O=Development may not unlock a device for debugging"),
+        (lambda f: permission_of(f.maker), "CN=Release,O=Development may not unlock a device for debugging"),
         (
-            lambda f: permission_of(f.maker, serial=b"SN-0666"),
+            lambda f: permission_of(f.service, serial=b"SN-0666"),
             "is for device 'SN-0666', and this is 'SN-0001'",
         ),
-        (lambda f: permission_of(f.maker, nonce=bytes(32)), "for another boot, or was used before"),
-        (lambda f: permission_of(f.maker, until_s=1), "ended at 1 s"),
+        (lambda f: permission_of(f.service, nonce=bytes(32)), "for another boot, or was used before"),
+        (lambda f: permission_of(f.service, until_s=1), "ended at 1 s"),
         (lambda _: lambda _: b"nothing of the kind", "debugging stays closed: schema"),
     ],
 )

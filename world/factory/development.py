@@ -92,6 +92,7 @@ class Factory:
             self.root, MAKER, FACTORY, generate_private_key(SECP256R1()), validity
         )
         self.maker = self.signer("Release", EVERYTHING)
+        self.service = self.signer("Service", Scope(("debug",)))
         #: A supplier of any partition whose key was taken back with the second list, the first one a new device gets.
         self.former = self.signer("Former supplier", _ANY_PARTITION)
         self.revoked: dict[str, dict[int, datetime]] = {"root": {}, "platform": {}}

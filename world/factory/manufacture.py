@@ -20,7 +20,7 @@ from boot.authority import Trust, key_sha256_of
 from boot.element import Element
 from boot.element_process import make_blank
 from boot.refusal import Refused
-from boot.unlock import unlocking_key
+from boot.unlock import unlocker
 from ipc_schemas import codec, element
 from ipc_schemas.element import DebugUnlock, Lifecycle, SignedUnlock, Slot
 from ipc_schemas.release import FORMAT, Envelope, Signed
@@ -337,7 +337,7 @@ def open_debug(maker: Maker, chip: Element, signed: Envelope, restore: Slot | No
     lists = (held.root.list_der, held.platform.list_der)
     trust = Trust(facts.root_key_sha256, held.root.certificate, lists)
     (one,) = signed.signatures
-    key = unlocking_key(one.chain, trust, maker.now)
+    key = unlocker(one.chain, trust, maker.now).public_key.public_bytes_raw()
     chip.open_debug(SignedUnlock(signed.payload, one.signature), key, int(maker.now.timestamp()))
     if restore is not None:
         chip.debug_restore_attempts(restore)
