@@ -50,7 +50,10 @@ def main(found: Mapping[str, platform.Look], running: platform.Begun, pins: Mapp
             _boot(msgspec.structs.replace(handover, slot=slot), chip, facts)
         except Refused as refused:
             stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
-    _end(handover, Refused("form", "no slot holds a release that may start", "install a release in recovery"))
+    spent = [f"slot {slot} has no attempt left, and " for slot in ("a", "b") if slot not in slots]
+    said = f"{''.join(spent)}no slot with attempts left holds a release that may start"
+    remedy = "have the device unlocked and repaired" if spent else "install a release in recovery"
+    _end(handover, Refused("form", said, remedy))
 
 
 def _serviced(handover: Handover, chip: Element) -> element.Facts:

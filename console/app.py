@@ -68,6 +68,7 @@ Exit status: 0 it is on with its own programs or, attacked, a rule kept it off; 
 _ATTEST_EPILOG = """\b
 Examples:
   run_device.py attest
+  run_device.py attest --device factory/devices/SN-0001
   run_device.py attest --keep runs/attested
   run_device.py attest --verify runs/attested --root SHA256 --nonce HEX
 \b
@@ -253,6 +254,7 @@ def boot(**given: Any) -> int:
     help="With --verify: of the root's key, from elsewhere.",
 )
 @click.option("--nonce", type=options.Digest(), metavar="HEX", help="With --verify: the nonce that you drew.")
+@device_option
 @without_option
 @click.option(
     "--degraded", is_flag=True, help="Run although this host lacks a wall that the design requires."

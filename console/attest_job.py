@@ -13,7 +13,7 @@ from console.failures import Refused
 from console.output import Output
 from console.scene import label_of
 from evidence.appraisal import Verdict
-from evidence.attesting import Attester, appraised_again, root_of
+from evidence.attesting import appraised_again, root_of
 from evidence.kept_attestation import FILES, KeptWrong, read, write
 from world.bench import Bench, BootRefused, Plan, run_folder
 
@@ -37,13 +37,20 @@ def _challenged(given: Mapping[str, Any]) -> Attested:
             )
     keep = _empty(given["keep"])
     design = jobs.sound_design(given["design"], given["seed"])
-    verifier = Attester(given["without"])
+    made = jobs.device_of(given, design)
+    verifier = jobs.verifier_of(given)
+    if verifier is None:
+        raise Refused(
+            f"--device {given['device']}: it does not lie in its factory's folder, and nobody else here knows its "
+            "maker's root; name it where provision devices made it"
+        )
     plan = Plan(
         given["design"],
         1,
         given["seed"],
         without=given["without"],
         accept_degraded=given["degraded"],
+        device=made,
         verifier=verifier,
     )
     refusals: tuple[str, ...] = ()
@@ -72,7 +79,11 @@ def _challenged(given: Mapping[str, Any]) -> Attested:
 
 
 def _verified(given: Mapping[str, Any]) -> Attested:
-    for name, is_given in (("keep", given["keep"] is not None), ("without", bool(given["without"]))):
+    for name, is_given in (
+        ("keep", given["keep"] is not None),
+        ("without", bool(given["without"])),
+        ("device", given["device"] is not None),
+    ):
         if is_given:
             raise Refused(f"--{name} is for a device that starts now; leave it out beside --verify")
     folder: Path = given["verify"]

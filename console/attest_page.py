@@ -97,7 +97,8 @@ def _measured(appraisal: Appraisal) -> Table:
     for name in ("measured by", "what", "reference", "measured", ""):
         table.add_column(name, no_wrap=name in ("reference", "measured", ""))
     for row in appraisal.rows:
-        what = f"{row.name} (layer)" if row.kind == "layer" else f"  {row.name} ({row.kind})"
+        name = row.name.rpartition("/")[2]  # of a system library's path
+        what = f"{name} (layer)" if row.kind == "layer" else f"  {name} ({row.kind})"
         is_first = row == appraisal.first
         style = "bold red" if is_first else _MARKS.get(row.mark, "red")
         mark = f"{row.mark.value}: the first" if is_first else row.mark.value

@@ -18,12 +18,11 @@ from console.output import Output
 from console.scene import label_of
 from console.telling import chain_of
 from evidence import experiment, fitting, matrix
-from evidence.attesting import Attester
 from evidence.sealing_in_use import as_they_have_to, starts
 from faults import attack_files
 from faults import experiment as runs
 from faults.attack import Injection, Report
-from faults.effects import FOREIGN_MARK
+from faults.effects import FOREIGN_MARK, foreign_image_ran
 from ipc_schemas import links
 from monitor.design import Design
 from world.bench import Bench, BootRefused, Plan, run_folder
@@ -47,7 +46,7 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
         without=given["without"],
         accept_degraded=given["degraded"],
         device=made,
-        verifier=Attester(given["without"]) if made is None else None,
+        verifier=jobs.verifier_of(given),
     )
     heard: list[links.Note] = []
     ends = ExitStack()
@@ -69,7 +68,9 @@ def boot(output: Output, given: Mapping[str, Any]) -> int:
 def flash_attack(text: str, design: Design) -> Injection:
     """The attack on the flash that ``--attack`` names, such as ``B09(signer=revoked)``. Raises ``Refused``."""
     match = _NAMED.fullmatch(text)
-    on_flash = [name for name, attack in matrix.built_for(design).items() if attack.tamper is not None]
+    on_flash = [
+        name for name, attack in matrix.built_for(design).items() if attack.effect is foreign_image_ran
+    ]
     if match is None:
         raise Refused(
             f"--attack {text}: write the id of an attack on the flash, without a time, its parameters in brackets, as "

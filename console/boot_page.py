@@ -89,9 +89,16 @@ class Started:
 
     @property
     def stopped_by(self) -> str:
-        """The wall by which the last slot was refused; empty when none was."""
-        rule = self.refusals[-1].rule if self.refusals and not self.is_on else ""
-        return rule if rule in walls.BOOT_WALL_NAMES else ""
+        """The last wall by which a slot was refused; empty when none was."""
+        return self.last.rule if self.last and self.last.rule in walls.BOOT_WALL_NAMES else ""
+
+    @property
+    def last(self) -> Refusal | None:
+        """The refusal that kept the device off: the last one by a wall, if any was. A slot may just be empty."""
+        if self.is_on:
+            return None
+        by_wall = [one for one in self.refusals if one.rule in walls.BOOT_WALL_NAMES]
+        return next(reversed(by_wall or self.refusals), None)
 
     @property
     def is_well(self) -> bool:
@@ -119,6 +126,8 @@ def page(started: Started, *, explains: bool) -> RenderableType:
     rows += [Text(line) for line in started.told]
     for refusal in started.refusals:
         rows += [*([Text()] if rows else []), _refused(refusal)]
+    if started.refusals and not started.is_on and started.stopped:
+        rows += [Text(), Text(started.stopped)]
     rows += list(_costs(started.took_ms))
     rows += [Text(), closing(started), *_next(started)]
     return Group(*rows)
@@ -205,7 +214,7 @@ def closing(started: Started) -> Text:
         said = f"ON  {attacked.name} got through: what runs as {started.foreign} is a foreign program"
         text = Text(said, style="bold red")
     elif not started.is_on:
-        last = started.refusals[-1] if started.refusals else None
+        last = started.last
         why = f"{named(last.stage)} refuses {last.image} ({last.rule})" if last else started.stopped
         got = f"{attacked.name} did not get through: " if attacked is not None and started.stopped_by else ""
         style = "bold green" if got else "bold red"

@@ -44,6 +44,7 @@ from monitor.schedule import plan as timetable
 from sandbox import walls
 from world import devices
 from world.bench import Plan
+from world.factory.publication import is_at_home, of_device
 from world.making import load_world
 
 #: What one run by itself is called.
@@ -210,6 +211,14 @@ def _to_run(given: Mapping[str, Any]) -> Design:
     return design
 
 
+def verifier_of(given: Mapping[str, Any]) -> Attester | None:
+    """Who challenges the device: somebody who knows its factory, or the session's; nobody if it lies elsewhere."""
+    folder = given["device"]
+    if folder is None:
+        return Attester(given["without"])
+    return Attester(given["without"], lambda: of_device(folder)) if is_at_home(folder) else None
+
+
 def device_of(given: Mapping[str, Any], design: Design) -> devices.Device | None:
     """The device of ``--device``, if one was named. Raises ``Refused`` and ``packing.ImageError``."""
     if given["device"] is None:
@@ -238,7 +247,7 @@ def run(output: Output, given: Mapping[str, Any]) -> int:
         given["without"],
         accept_degraded=given["degraded"],
         device=made,
-        verifier=Attester(given["without"]) if made is None else None,
+        verifier=verifier_of(given),
     )
     runs = {SINGLE_RUN: (_title(plan, schedule), 0.7 if given["twin"] else 1.0)}
     if given["twin"]:

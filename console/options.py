@@ -17,6 +17,7 @@ from evidence import command as called
 from evidence.campaign.strata import WALL_SETS
 from faults import attack_files, catalogue
 from faults.attack import OFF, Injection
+from faults.effects import foreign_image_ran
 from monitor.design import Design
 from monitor.schedule import ClockRefused, parse_clock
 from sandbox import walls
@@ -276,9 +277,11 @@ def schedule_of(texts: tuple[str, ...], design: Design, frames: int) -> list[Inj
         one = catalogue.parse_attack(text, onset_frame=onset, frame_minutes=frame_minutes)
         attack = attack_files.built(design.folder)[one.attack_id]
         if attack.tamper is not None:
+            is_shown = attack.effect is foreign_image_ran
             raise Refused(
                 f"{one.attack_id} strikes {OFF[attack.strikes]}, and a run with it has no day to attack; "
-                f"write {called.command()} boot --attack {one.attack_id}, or name it to ablate or campaign"
+                f"{f'write {called.command()} boot --attack {one.attack_id}, or ' if is_shown else ''}name it to "
+                "ablate or campaign"
             )
         if "@" not in text:  # one after another: two in one frame would spoil each other
             onset += SPACING_MIN // frame_minutes or 1

@@ -16,6 +16,7 @@ from console.as_json import head
 from console.failures import Refused
 from console.output import Output
 from evidence import command as called
+from faults.words import counted
 from world.factory import ledger, manufacture, overview, signing
 from world.factory import maker as makers
 from world.factory.keys import KeyFiles, write_pair
@@ -230,7 +231,7 @@ def show(output: Output, given: Mapping[str, Any]) -> int:
         people = overview.people_of(held)
         made = overview.devices_of(maker.folder)
     output.show(provision_page.page(held, people, made, now))
-    sentence = f"{held.maker}: {len(people)} who issue or sign, {len(made)} devices"
+    sentence = f"{held.maker}: {len(people)} who issue or sign, {counted(len(made), 'device')}"
     output.verdict(sentence)
     found = {
         "maker": held.maker,

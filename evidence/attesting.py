@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
 
 from boot.authority import Trust, key_sha256_of
 from evidence import reference
@@ -21,8 +21,8 @@ from evidence.challenges import Challenges
 from evidence.identity import IdentityRefused, identity_of
 from evidence.reference import ReferenceFlawed
 from monitor.design import Design
-from world import devices
 from world.devices import Overlay
+from world.factory.publication import Published, of_session
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -43,22 +43,27 @@ class Asked(msgspec.Struct, frozen=True):
 class Attester:
     """One device's verifier, for one start of it. ``without`` are walls of the verifier that an experiment leaves out.
 
+    ``maker`` gives what the device's maker publishes; without one it is that of this session's factory.
+
     Time is the host's: the nonce's by its monotonic clock, the certificates' by its calendar.
     """
 
-    def __init__(self, without: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, without: frozenset[str] = frozenset(), maker: Callable[[], Published] | None = None
+    ) -> None:
         self.without = without & WALLS
+        self._maker = maker
+        self._published = Published({}, b"", ())
         self.asked: Asked | None = None
         #: None until the device has answered.
         self.appraisal: Appraisal | None = None
         self._challenges = Challenges()
         self._nonce = b""
         self._serial = ""
-        self._texts: dict[str, bytes] = {}
 
     def challenge(self, serial: str, design: Design, overlays: Mapping[str, Overlay]) -> bytes:
         """As ``world.bench.Verifier`` has it."""
-        self._texts = devices.published(design, overlays)
+        self._published = self._maker() if self._maker is not None else of_session(design, overlays)
         self._serial = serial
         self._nonce = self._challenges.fresh(serial or "a nursery", time.monotonic())
         return self._nonce
@@ -67,15 +72,12 @@ class Attester:
         """As ``world.bench.Verifier`` has it. The first answer counts."""
         if self.appraisal is not None:
             return "attested: a second answer is not listened to"
-        factory = devices.factory()
-        root = factory.root.certificate
-        asked = Asked(
-            self._nonce, token, identity, self._texts, root.public_bytes(Encoding.DER), factory.lists()
-        )
+        texts, root, lists = self._published
+        asked = Asked(self._nonce, token, identity, dict(texts), root, lists)
         self.asked = asked
         self.appraisal = _appraised(
             asked,
-            key_sha256_of(root),
+            key_sha256_of(load_der_x509_certificate(root)),
             self._serial,
             self.without,
             lambda verifier: appraise(token, self._nonce, self._challenges, verifier, time.monotonic()),

@@ -61,8 +61,8 @@ def _start(plan: Plan, made: Device, design: Design, version: str, what: str) ->
         try:
             record = bench.run(plan, run)
         except BootRefused as refused:
-            last = refused.notes[0]
-            return Start(version, what, (), last.text, str(last.facts["rule"]))
+            facts = refused.notes[0].facts
+            return Start(version, what, (), f"{facts['sentence']}; {facts['remedy']}", str(facts["rule"]))
         told = tuple(note.text for note in record.of_kind("settings"))
     return Start(version, what, told)
 

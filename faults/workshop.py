@@ -193,8 +193,10 @@ class Workshop:
         }
 
     def swap_monitor_once_opened(self) -> Report:
-        """Have a foreign monitor take the name of the device's own as soon as that one is opened, and give it back
-        when the monitor opens the design's manifest. The report says what was missed until the first was done.
+        """Have a foreign monitor take the name of the device's own as soon as that one is opened.
+
+        The own one is given back when the monitor opens the release, before it looks at its own image once more. The
+        report says what was missed until the first was done.
         """
         path, kept, other = self.shelf / "monitor.img", self.flash / "own.img", self.flash / "foreign.img"
         kept.write_bytes(path.read_bytes())
@@ -208,7 +210,7 @@ class Workshop:
             report["swapped"] = path.name
             del report["missed"]
 
-        steps = [("monitor.img", swap), ("design.bhm", lambda: os.replace(kept, path))]
+        steps = [("monitor.img", swap), ("release.bhm", lambda: os.replace(kept, path))]
         self.ends.enter_context(OnOpen(self.shelf, steps))
         return report
 

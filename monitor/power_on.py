@@ -113,8 +113,9 @@ def stand_by(
         return _power_on(order, host, launcher, speaker, control, flash, vault)
     except Refused as refused:
         tell_refusal(speaker, flash.slot, refused)
-        # A nursery's has no power supply of its own that could start it again.
-        return links.EXIT_RESET if vault is not None else 2
+        # A nursery's has no power supply of its own that could start it again; and settings lie in no slot, so that no
+        # other slot, and no other start, can do better.
+        return links.EXIT_RESET if vault is not None and refused.rule != "seal" else 2
     except _REFUSALS as error:
         speaker.tell(0, "refused", "", str(error))
         return 2

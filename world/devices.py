@@ -239,7 +239,7 @@ def found_in(folder: Path, design: Design) -> Device:
 
     Raises ``packing.ImageError`` when the folder is no device's, or the release in it is another design's.
     """
-    found = Device(folder / "rom.img", folder / "flash", folder / "element", serial="")
+    found = Device(folder / "rom.img", folder / "flash", folder / "element", folder.resolve().name)
     if not found.rom.is_file() or not found.element.is_dir():
         raise packing.ImageError(
             f"{folder}: there is no device in this folder; name one that provision devices has made"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def tamper(shop: Workshop, _: Parameters) -> Report:
     """As soon as the bootloader has opened the monitor's image to judge it, another one takes its name; the own one is
-    back before the monitor looks at the flash.
+    back before the monitor looks at it.
     """
     return shop.swap_monitor_once_opened()
 

@@ -67,8 +67,9 @@ def test_a_device_whose_flash_somebody_had_tells_who_refuses_what_and_what_its_o
     done = commands.run("boot", "--attack", "b05", "--json", "-")
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    (refusal,) = found["refusals"]
+    refusal, other = found["refusals"]
     assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("monitor", "therapy", "digest")
+    assert (other["stage"], other["slot"], other["sentence"]) == ("rom", "b", "slot_b is empty")
     assert refusal["signer"] == "CN=Supplier of therapy,O=Development"
     assert (found["is_on"], found["attack"], found["foreign_program_in"]) == (False, "B05", None)
     text = " ".join(done.stderr.split())
@@ -97,7 +98,7 @@ def test_a_fallback_is_told_slot_by_slot() -> None:
 def test_the_remedy_for_a_revoked_signer_is_not_to_bring_another_list() -> None:
     """Seen: it was, as if the owner of the device had forgotten something."""
     found = json.loads(commands.run("boot", "--attack", "B09(signer=revoked)", "--json", "-").stdout)
-    (refusal,) = found["refusals"]
+    refusal = found["refusals"][0]
     assert refusal["rule"] == "revocation"
     assert refusal["remedy"] == "install an image that somebody has signed whose certificate still counts"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,13 @@ import pytest
 
 from console import factory_options
 from console.app import main
+from monitor.loader import load_design
+from sandbox import walls
 from tests.console import commands
 from tests.console.test_json import documented, keys_of
 from tests.support import factory
 from tests.support.softhsm import PIN, TOKEN, token_in_software
+from world import devices
 from world.factory import ledger
 
 
@@ -74,6 +78,31 @@ def hold_ceremony(folder: Path, *token: str) -> None:
 
 
 @pytest.mark.walls
+def test_a_device_proves_itself_to_whoever_knows_its_factory_and_to_nobody_else(folder: Path) -> None:
+    device = folder / "devices" / factory.SERIAL
+    do(folder, f"sign --device {factory.SERIAL}")
+    done = commands.run("attest", "--device", str(device), "--quiet", "--json", "-")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["attestation"]["verdict"]) == (0, "AFFIRMING")
+    assert found["attestation"]["serial"] == factory.SERIAL
+    assert found["root_key_sha256"] == do(folder, "provision show")["root_key_sha256"]
+    # Taken elsewhere, it starts as ever, and there is nobody to ask.
+    shutil.copytree(device, folder.parent / "far" / "away" / "SN-0001")
+    far = ["--device", str(folder.parent / "far" / "away" / "SN-0001")]
+    assert "name it where provision devices made it" in commands.run("attest", *far).stderr
+    told = booted(folder.parent / "far" / "away" / "SN-0001")
+    assert told["is_on"]
+    assert not any("attested" in line for line in told["told"])
+    # A release that another maker has signed does not even start.
+    design = load_design(commands.ROOT / "designs" / "insulin_pump", walls.ALL)
+    devices.write_flash(folder.parent / "flash", design, {})
+    shutil.rmtree(device / "flash" / "slot_a")
+    shutil.copytree(folder.parent / "flash" / "slot_a", device / "flash" / "slot_a")
+    done = commands.run("attest", "--device", str(device), "--quiet", "--json", "-")
+    assert (done.returncode, json.loads(done.stdout)["attestation"]) == (1, None)
+
+
+@pytest.mark.walls
 @pytest.mark.slow
 def test_from_the_root_ceremony_to_a_device_that_boots_and_one_that_does_not(tmp_path: Path) -> None:
     folder = tmp_path / "factory"
@@ -86,8 +115,9 @@ def test_from_the_root_ceremony_to_a_device_that_boots_and_one_that_does_not(tmp
     assert signers(found)["transfer"] == "CN=Release,O=Example Devices"
     # What it kept: nothing below the release that it has confirmed.
     do(folder, "sign --device SN-0001 --version 0.9 --security-counter 1")
-    (refusal,) = booted(folder / "devices" / "SN-0001")["refusals"]
-    assert "bootloader 0.9 has the security counter 1, and the floor is 2" in refusal
+    refusal = booted(folder / "devices" / "SN-0001")["refusals"][0]
+    assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("rom", "bootloader", "floor")
+    assert "bootloader 0.9 has the security counter 1, and the floor is 2" in refusal["sentence"]
     # A day, or some of it, on the other one; an attack would bring an image that nobody signed into its flash.
     other = ["--device", str(folder / "devices" / "SN-0002"), "--days", "0.02", "--quiet"]
     assert commands.run("run", *other).returncode == 0
@@ -96,9 +126,8 @@ def test_from_the_root_ceremony_to_a_device_that_boots_and_one_that_does_not(tmp
     do(folder, "provision revoke 'Loops Ltd'")
     assert booted(folder / "devices" / "SN-0002")["refusals"] == []
     do(folder, "provision lists SN-0002")
-    (refusal,) = booted(folder / "devices" / "SN-0002")["refusals"]
-    assert "monitor refuses therapy" in refusal
-    assert "revoked" in refusal
+    refusal = booted(folder / "devices" / "SN-0002")["refusals"][0]
+    assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("monitor", "therapy", "revocation")
 
 
 @pytest.mark.walls
@@ -118,8 +147,10 @@ def test_a_signature_beyond_its_scope_is_refused_by_the_verb_and_when_forced_by_
     assert status_of([*line, "--quiet"]) == 2
     assert status_of([*line, "--quiet", "--force"]) == 0
     device = folder / "devices" / factory.SERIAL
-    (refusal,) = booted(device)["refusals"]
-    assert f"monitor refuses therapy: CN={factory.TRANSFER},O={factory.MAKER} may not vouch for" in refusal
+    refusal = booted(device)["refusals"][0]
+    assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("monitor", "therapy", "scope")
+    assert f"CN={factory.TRANSFER},O={factory.MAKER} may not vouch for" in refusal["sentence"]
+    do(folder, f"provision unlock {factory.SERIAL} --restore a")  # the monitor has asked for a start too often
     let_through = booted(device, "--without", "scope")
     assert let_through["refusals"] == []
     assert signers(let_through)["therapy"] == f"CN={factory.TRANSFER},O={factory.MAKER}"
