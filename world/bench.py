@@ -89,7 +89,10 @@ class BootRefused(BenchError):
     """
 
     def __init__(self, notes: Sequence[links.Note], starts: int) -> None:
-        said = [f"{note.facts['stage']} refuses {note.facts['image']}: {note.text}" for note in notes]
+        said = [
+            f"{note.facts['stage']} refuses {note.facts['image'] or 'to go on'}: {note.text}"
+            for note in notes
+        ]
         often = f" (after {starts} starts)" if starts > 1 else ""
         super().__init__("; ".join(said) + often)
         self.notes = tuple(notes)

@@ -12,6 +12,7 @@ from evidence.campaign.statistics import Bounds, Latency
 from evidence.campaign.strata import Campaign, Sampler, space
 from evidence.outcome import Outcome
 from faults.attack import Attack
+from faults.words import some_of
 from sandbox import walls
 
 #: Outcomes that say something: the attack ran, works without walls, and its effect was looked for.
@@ -179,7 +180,7 @@ def walls_told(standing: frozenset[str]) -> str:
     missing = walls.in_order(walls.ALL - standing)
     if not missing:
         return f"all {len(walls.WALLS)} walls stood"
-    return f"{len(standing)} of {len(walls.WALLS)} walls stood in every trial; not everywhere: {', '.join(missing)}"
+    return f"{len(standing)} of {len(walls.WALLS)} walls stood in every trial; not everywhere: {some_of(missing)}"
 
 
 def told(bounds: Bounds) -> str:

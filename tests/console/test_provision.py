@@ -150,7 +150,9 @@ def test_a_signature_beyond_its_scope_is_refused_by_the_verb_and_when_forced_by_
     refusal = booted(device)["refusals"][0]
     assert (refusal["stage"], refusal["image"], refusal["rule"]) == ("monitor", "therapy", "scope")
     assert f"CN={factory.TRANSFER},O={factory.MAKER} may not vouch for" in refusal["sentence"]
-    do(folder, f"provision unlock {factory.SERIAL} --restore a")  # the monitor has asked for a start too often
+    do(
+        folder, f"provision unlock {factory.SERIAL} --restore a"
+    )  # the monitor has asked for a start too often
     let_through = booted(device, "--without", "scope")
     assert let_through["refusals"] == []
     assert signers(let_through)["therapy"] == f"CN={factory.TRANSFER},O={factory.MAKER}"

@@ -24,6 +24,7 @@ from tests.support.walls import require_wall
 
 pytestmark = pytest.mark.walls
 _MIB = 1 << 20
+PACKAGES = str(Path(pytest.__file__).parent.parent)
 _FATAL = "dies of SIGSYS"
 
 
@@ -91,7 +92,11 @@ ATTEMPTS = (
     Attempt("inherited", ("fds",)),
     Attempt("open_files", ("rlimits",), facts={"files": 200}),
     Attempt("map_memory", ("rlimits",), facts={"bytes": 512 * _MIB}),
-    Attempt("import_module", ("mntns", "landlock", "uid"), facts={"module": "_pytest._version"}),
+    Attempt(
+        "import_module",
+        ("mntns", "landlock", "uid"),
+        facts={"module": "_pytest._version", "folder": PACKAGES},
+    ),
 )
 
 

@@ -96,7 +96,7 @@ def test_all_that_was_refused_is_told_once_and_how_often_it_was_tried(
         one.run(plan, folder)
     said = str(refused.value)
     assert said.startswith(f"monitor refuses {VICTIM}: slot a: {VICTIM}.img has ")
-    assert "; rom refuses release: slot b: release.bhm cannot be read" in said
+    assert "; rom refuses release: slot b: slot_b is empty" in said
     assert said.endswith("(after 6 starts)")
     assert said.count(f"monitor refuses {VICTIM}") == 1
 
