@@ -30,6 +30,8 @@ SLOT: element.Slot = "a"
 #: Of every image that is built here; a device that has run one of them starts none below it.
 SECURITY_COUNTER = 2
 VERSION = "1.0"
+#: Of a device that has been in use, so that what its monitor refuses costs an experiment one more start, and not five.
+ATTEMPTS_LEFT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _element() -> Mapping[str, bytes]:
     """The cells of this session's device as it left the factory. It is made once, and starts each run like new."""
     with tempfile.TemporaryDirectory(prefix=leftovers.PREFIX) as folder:
         factory().manufacture(Path(folder) / "element", SERIAL)
-        return {path.name: path.read_bytes() for path in (Path(folder) / "element").iterdir()}
+        return _cells_in(Path(folder) / "element")
 
 
 @contextmanager
@@ -165,24 +167,43 @@ def device() -> Iterator[Device]:
     with leftovers.owned() as folder:
         made = Device(folder / "rom.img", folder / "flash", folder / "element")
         made.rom.write_bytes(platforms.rom())
-        made.element.mkdir(mode=0o700)
-        for name, content in _element().items():
-            (made.element / name).touch(mode=0o600)
-            (made.element / name).write_bytes(content)
+        _put(made.element, _element())
         yield made
 
 
-def _use(made: Device, parts: Mapping[str, Made]) -> None:
-    """Bring the element where a boot that proved itself has left it."""
-    with development.linked(made.element) as chip:
-        chip.spend_attempt(SLOT)
-        chip.derive_layer("bootloader", bytes(32))
-        chip.measure_next(bytes(32))
-        chip.confirm()
-        for name, part in sorted(parts.items()):
-            chip.raise_floor(name, part.security_counter)
-        chip.raise_list_floors(factory().confirmed_lists())
-        chip.raise_time_floor(int(factory().lists_issued.timestamp()))
+@cache
+def _used(floors: tuple[tuple[str, int], ...]) -> Mapping[str, bytes]:
+    """The cells of this session's device as a boot that proved itself has left them, and a few that were cut short.
+
+    ``floors`` are the security counters of that boot's images, by name.
+    """
+    with tempfile.TemporaryDirectory(prefix=leftovers.PREFIX) as folder:
+        place = Path(folder) / "element"
+        _put(place, _element())
+        with development.linked(place) as chip:
+            chip.spend_attempt(SLOT)
+            chip.derive_layer("bootloader", bytes(32))
+            chip.measure_next(bytes(32))
+            chip.confirm()
+            for name, counter in floors:
+                chip.raise_floor(name, counter)
+            chip.raise_list_floors(factory().confirmed_lists())
+            chip.raise_time_floor(int(factory().lists_issued.timestamp()))
+        for _ in range(element.ATTEMPTS_MAX - ATTEMPTS_LEFT):
+            with development.linked(place) as chip:
+                chip.spend_attempt(SLOT)
+        return _cells_in(place)
+
+
+def _cells_in(folder: Path) -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _put(folder: Path, cells: Mapping[str, bytes]) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, content in cells.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(content)
 
 
 class Ready:
@@ -264,8 +285,9 @@ def ready(
 ) -> Iterator[Ready]:
     """A new device of this session's factory.
 
-    With ``tamper`` it has been in use: its floors are those of its release. Then it was switched off, and ``tamper``
-    had it in hand. At the end of the block the device is gone; that its process is, the caller sees to.
+    With ``tamper`` it has been in use: its floors are those of its release, and its slot has ``ATTEMPTS_LEFT``. Then it
+    was switched off, and ``tamper`` had it in hand. At the end of the block the device is gone; that its process is,
+    the caller sees to.
 
     Raises ``packing.ImageError``.
     """
@@ -273,7 +295,8 @@ def ready(
         write_flash(made.flash, design, overlays or {})
         opened = Opened(made)
         if tamper is not None:
-            _use(made, parts_of(design, {}))
+            parts = parts_of(design, {})
+            _put(made.element, _used(tuple(sorted((n, p.security_counter) for n, p in parts.items()))))
             tamper(opened)
         with Ready(opened.device, opened, without) as found:
             yield found
