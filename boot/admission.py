@@ -28,7 +28,6 @@ RELEASE_FILE = f"{release.RELEASE}.bhm"
 _ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
 _MANIFESTS: codec.Codec[Manifest] = codec.Codec(Manifest)
 _RELEASES: codec.Codec[Release] = codec.Codec(Release)
-_ENVELOPE_BYTES_MAX = 256 << 10
 _INSTALL_ANEW = "install the release anew, as its maker has built it"
 
 
@@ -159,7 +158,7 @@ def _opened(path: Path, label: bytes, rules: Rules) -> tuple[bytes, tuple[Signer
 
     Without the wall ``signature`` they need not be, but whoever is named there is still asked for the rest.
     """
-    file = image.taken(path, _ENVELOPE_BYTES_MAX)
+    file = image.taken(path, release.ENVELOPE_BYTES_MAX)
     try:
         envelope = _decoded(_ENVELOPES, file.content(), path.name)
     finally:

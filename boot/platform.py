@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import stat
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -239,9 +240,11 @@ def _file(path: str, *, reads: bool) -> tuple[bytes, bytes]:
     try:
         if not reads:
             return b"", _said(os.stat(path))
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             facts = os.fstat(file)
+            if not stat.S_ISREG(facts.st_mode) and path != os.devnull:  # which stands for a link to a folder
+                raise _refused(f"{path} is no plain file", "pin installed packages and libraries only")
             digest = hashlib.sha256()
             while piece := os.read(file, facts.st_size + 1):
                 digest.update(piece)

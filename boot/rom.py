@@ -52,7 +52,9 @@ def main(found: Mapping[str, platform.Look], running: platform.Begun, pins: Mapp
             stage.tell_refusal(msgspec.structs.replace(handover, slot=slot), STAGE, refused)
     spent = [f"slot {slot} has no attempt left, and " for slot in ("a", "b") if slot not in slots]
     said = f"{''.join(spent)}no slot with attempts left holds a release that may start"
-    remedy = "have the device unlocked and repaired" if spent else "install a release in recovery"
+    remedy = (
+        "have the slot's attempts restored, by a signed unlock" if spent else "install a release in a slot"
+    )
     _end(handover, Refused("form", said, remedy))
 
 

@@ -22,6 +22,7 @@ def attest(output: Output, given: Mapping[str, Any]) -> int:
     """Status 0 only for the verdict ``AFFIRMING``. Raises ``Refused`` and what ``boot`` raises."""
     found = _verified(given) if given["verify"] is not None else _challenged(given)
     is_affirmed = found.appraisal is not None and found.appraisal.verdict is Verdict.AFFIRMING
+    is_affirmed &= not found.left_out  # a verdict of whoever did not ask everything
     status = failures.HELD if is_affirmed else failures.NOT_HELD
     output.show(attest_page.page(found))
     output.verdict(attest_page.closing(found))

@@ -137,9 +137,10 @@ def _refusal(note: links.Note) -> Refusal:
 
 def _settings(output: Output, given: Mapping[str, Any], design: Design) -> int:
     """Status 0 only if each start came out as it has to. Raises ``Refused``."""
-    if given["explain"] or given["without"]:
+    beside = [name for name in ("explain", "without", "attack", "device") if given[name]]
+    if beside:
         raise Refused(
-            "--settings starts the device four times, behind all walls; leave out --explain and --without"
+            f"--settings starts a device of its own four times, behind all walls; leave out --{beside[0]}"
         )
     if not any(p.is_critical and p.config is not None for p in design.partitions):
         raise Refused(

@@ -215,7 +215,12 @@ def closing(started: Started) -> Text:
         text = Text(said, style="bold red")
     elif not started.is_on:
         last = started.last
-        why = f"{named(last.stage)} refuses {last.image} ({last.rule})" if last else started.stopped
+        is_reason = last is not None and (last.rule in walls.BOOT_WALL_NAMES or not started.stopped)
+        why = (
+            f"{named(last.stage)} refuses {last.image} ({last.rule})"
+            if last and is_reason
+            else started.stopped
+        )
         got = f"{attacked.name} did not get through: " if attacked is not None and started.stopped_by else ""
         style = "bold green" if got else "bold red"
         text = Text(f"OFF  {got}{why}; no partition runs, the device stays in its safe state", style=style)

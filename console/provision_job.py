@@ -121,7 +121,8 @@ def devices(output: Output, given: Mapping[str, Any]) -> int:
         place = given["folder"] / ledger.DEVICES
     through = f"{serials[0]} to {serials[-1]}" if len(serials) > 1 else serials[0]
     are = "are" if len(serials) > 1 else "is"
-    sentence = f"{through} {are} {given['life']}, in {place}; sign a release into their flash: {called.command()} sign"
+    sign = f"{called.command()} sign --device {serials[0]}"
+    sentence = f"{through} {are} {given['life']}, in {place}; sign a release into their flash: {sign}"
     return _tell(output, "devices", sentence, {"serials": serials, "life": given["life"]})
 
 

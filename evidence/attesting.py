@@ -72,13 +72,14 @@ class Attester:
         """As ``world.bench.Verifier`` has it. The first answer counts."""
         if self.appraisal is not None:
             return "attested: a second answer is not listened to"
-        texts, root, lists = self._published
+        texts, root, lists, _ = self._published
         asked = Asked(self._nonce, token, identity, dict(texts), root, lists)
         self.asked = asked
         self.appraisal = _appraised(
             asked,
             key_sha256_of(load_der_x509_certificate(root)),
             self._serial,
+            self._published.idevid,
             self.without,
             lambda verifier: appraise(token, self._nonce, self._challenges, verifier, time.monotonic()),
         )
@@ -109,7 +110,7 @@ def appraised_again(asked: Asked, root_key_sha256: bytes, *, is_ours: bool, is_r
     def judge(verifier: Verifier) -> Appraisal:
         return appraise_kept(asked.token, asked.nonce, verifier, is_ours=is_ours, doubt=doubt)
 
-    return _appraised(asked, root_key_sha256, "", frozenset(), judge)
+    return _appraised(asked, root_key_sha256, "", b"", frozenset(), judge)
 
 
 def root_of(asked: Asked | None) -> str:
@@ -126,10 +127,12 @@ def _appraised(
     asked: Asked,
     root_key_sha256: bytes,
     serial: str,
+    idevid: bytes,
     without: frozenset[str],
     judge: Callable[[Verifier], Appraisal],
 ) -> Appraisal:
-    """The verdict, if identity and reference lead to the root; ``serial`` is the device that was asked, if any."""
+    """The verdict, if identity and reference lead to the root; ``serial`` is the device that was asked, if any, and
+    ``idevid`` its certificate (DER), where its factory says which that is."""
     trust, now = Trust(root_key_sha256, asked.root, asked.lists), datetime.now(UTC)
     try:
         named = identity_of(asked.identity, trust, now, without)
@@ -137,6 +140,8 @@ def _appraised(
         return _no_verdict("device", f"who answers is not known: {refused}")
     if serial and named.serial != serial:
         return _no_verdict("device", f"{named.serial} answers, and {serial} was asked")
+    if idevid and named.certificate != idevid:
+        return _no_verdict("device", f"the certificate is not the one that the factory has kept of {serial}")
     try:
         expected = reference.of_signed(asked.texts, trust, now)
     except ReferenceFlawed as flawed:

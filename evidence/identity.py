@@ -42,6 +42,8 @@ class Identity(msgspec.Struct, frozen=True):
     serial: str
     hardware_id: str
     public_key: bytes
+    #: The certificate that says so, DER: of one device there is one that its factory has kept.
+    certificate: bytes
 
 
 @asn1.sequence
@@ -60,7 +62,8 @@ def identity_of(
     Rules (RFC 5280, 6.1, by OpenSSL; IEEE 802.1AR-2018, 8): the path is that of all these certificates to the root,
     every one of them is in time and on no list, all lists are there, authorities may be authorities at that place, and
     names are in their issuer's name space. The leaf is no authority, its key is on P-256 and signs, it is for clients
-    of TLS, and subject and hardware module name bear one serial number.
+    of TLS, and subject and hardware module name bear one serial number. Authorities below the root are for that
+    purpose, too: who may vouch for signers of code does not name devices.
 
     ``without`` may hold ``pathlen``, for experiments: then nobody asks how many authorities may stand below one, and
     each certificate is only judged below its issuer; and ``revocation``: then no list is read.
@@ -76,6 +79,8 @@ def identity_of(
             root = x509.load_der_x509_certificate(trust.root)
             lists = [x509.load_der_x509_crl(der) for der in trust.lists]
             leaf = _identity(certificates[0])
+            for authority in certificates[1:]:
+                _require_purpose(authority)
             if key_sha256_of(root) != trust.root_key_sha256:
                 raise IdentityRefused("the root is not the one that is trusted")
     except IdentityRefused:
@@ -127,11 +132,9 @@ def _identity(certificate: x509.Certificate) -> Identity:
         raise IdentityRefused("the device's key is not on P-256")
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     if constraints.value.ca or usage.key_cert_sign or usage.crl_sign or not usage.digital_signature:
         raise IdentityRefused("the first certificate is an authority's, or its key does not sign")
-    if list(purposes) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
-        raise IdentityRefused("the first certificate is for another purpose than to be a device")
+    _require_purpose(certificate)
     (serial,) = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
     module = _module(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     if module.serial.decode("ascii") != serial.value:
@@ -140,8 +143,21 @@ def _identity(certificate: x509.Certificate) -> Identity:
     if hardware_id is None:
         raise IdentityRefused(f"nobody here knows the hardware type {module.kind.dotted_string}")
     return Identity(
-        str(serial.value), hardware_id, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        str(serial.value),
+        hardware_id,
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        certificate.public_bytes(Encoding.DER),
     )
+
+
+def _require_purpose(certificate: x509.Certificate) -> None:
+    """Raises ``IdentityRefused``, and ``x509.ExtensionNotFound`` where no purpose is named."""
+    purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if list(purposes) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
+        name = certificate.subject.rfc4514_string()
+        raise IdentityRefused(
+            f"{name}: its certificate is for another purpose than to be, or to name, a device"
+        )
 
 
 def _module(names: x509.SubjectAlternativeName) -> _HardwareModuleName:

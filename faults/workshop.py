@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from boot import image, measured
 from boot.authority import key_sha256_of
@@ -306,6 +307,7 @@ class Workshop:
         """
         key = generate_private_key(SECP256R1())
         wanted = certificates.authority_extensions(path_length=None)
+        wanted.append((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False))
         request = x509.CertificateSigningRequestBuilder().subject_name(
             certificates.name_of("", serial=intruder)
         )

@@ -19,6 +19,8 @@ LAYER_LABEL = b"bulkhead layer 1\0"
 
 IMAGE_BYTES_MAX = 16 << 20
 MANIFEST_BYTES_MAX = 64 << 10
+#: A manifest or a release with its signatures and their certificates, as it lies in flash.
+ENVELOPE_BYTES_MAX = 256 << 10
 COUNTER_MAX = 0xFFFF_FFFE
 #: RFC 5280 (5.2.3) allows 20 octets for the number of a revocation list; the secure element counts with fewer.
 LIST_NUMBER_MAX = (1 << 63) - 1

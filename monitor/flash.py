@@ -93,6 +93,10 @@ class Flash:
         shelf, rules = stage.slot_of(handover), stage.rules_for(handover, self._facts)
         found, signers = admission.admit_release(shelf, rules)
         listed = {part.image: part.manifest_sha256 for part in found.parts}
+        if (
+            "release" not in rules.without and not flash
+        ):  # it is read once more: nobody may have put in another
+            admission.require_logged(found, handover.log)
         if "release" not in rules.without and any(
             listed.get(name) != sha256 for name, sha256 in self._booted.items()
         ):

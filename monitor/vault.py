@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from boot import attestation, cells, layers, sealing
+from boot import attestation, cells, image, layers, sealing
 from boot.element import Element
 from boot.forgetting import forget
 from boot.measured import Log
@@ -88,11 +88,13 @@ class Vault:
         return found
 
     def _open(self, name: str, path: Path) -> bytes:
-        with open(path, "rb") as file:
-            content = file.read(SETTINGS_BYTES_MAX + (8 << 10))
         try:
-            sealed = _SEALED.decode(content)
-        except codec.Refused:
+            file = image.taken(path, SETTINGS_BYTES_MAX + (8 << 10))
+            try:
+                sealed = _SEALED.decode(file.content())
+            finally:
+                file.close()
+        except (codec.Refused, Refused):
             raise _refused(f"the sealed settings of {name} are cut or changed") from None
         try:
             secret = self.chip.sealing_secret(sealed.register)

@@ -15,9 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from boot import image
 from boot.element import Element
+from boot.refusal import Refused
 from ipc_schemas import codec, element
-from ipc_schemas.release import Envelope, Release
+from ipc_schemas.release import ENVELOPE_BYTES_MAX, Envelope, Release
 from monitor.design import Design
 from world import leftovers, power
 from world.factory import development, images, packing, platforms
@@ -248,10 +250,13 @@ class Ready:
 def designs_in(flash: Path) -> set[str]:
     """The names of the designs whose releases lie in a flash, as far as they can be read. Nobody has verified them."""
     found = set()
-    for path in flash.glob("slot_?/release.bhm"):
-        with suppress(OSError, codec.Refused):
-            payload = _ENVELOPES.decode(path.read_bytes()).payload
-            found.add(_RELEASES.decode(payload).device)
+    for slot in ("a", "b"):
+        with suppress(Refused, codec.Refused):
+            file = image.taken(flash / f"slot_{slot}" / "release.bhm", ENVELOPE_BYTES_MAX)
+            try:
+                found.add(_RELEASES.decode(_ENVELOPES.decode(file.content()).payload).device)
+            finally:
+                file.close()
     return found
 
 
@@ -260,7 +265,8 @@ def found_in(folder: Path, design: Design) -> Device:
 
     Raises ``packing.ImageError`` when the folder is no device's, or the release in it is another design's.
     """
-    found = Device(folder / "rom.img", folder / "flash", folder / "element", folder.resolve().name)
+    folder = folder.resolve()  # stages have no working directory
+    found = Device(folder / "rom.img", folder / "flash", folder / "element", folder.name)
     if not found.rom.is_file() or not found.element.is_dir():
         raise packing.ImageError(
             f"{folder}: there is no device in this folder; name one that provision devices has made"

@@ -151,3 +151,13 @@ def test_what_is_not_measured_of_the_standard_library_is_not_seen_by_partitions(
 
 def test_every_rule_that_may_be_left_out_is_a_wall_and_no_other() -> None:
     assert RULES - ALWAYS == walls.BOOT_WALL_NAMES
+
+
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe"])
+def test_a_part_that_is_no_plain_file_is_refused_and_nobody_reads_for_ever(tmp_path: Path, what: str) -> None:
+    """Seen: a supplier's manifest that pinned /dev/zero kept the monitor busy for good."""
+    path = what if what.startswith("/") else str(tmp_path / what)
+    if not what.startswith("/"):
+        os.mkfifo(path)
+    with pytest.raises(Refused, match="is no plain file"):
+        platform.measure(path, str(tmp_path))

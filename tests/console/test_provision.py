@@ -86,6 +86,15 @@ def test_a_device_proves_itself_to_whoever_knows_its_factory_and_to_nobody_else(
     assert (done.returncode, found["attestation"]["verdict"]) == (0, "AFFIRMING")
     assert found["attestation"]["serial"] == factory.SERIAL
     assert found["root_key_sha256"] == do(folder, "provision show")["root_key_sha256"]
+    # Also by the way that a user writes from where they are; and only by what was signed last.
+    near = os.path.relpath(device, commands.ROOT)
+    assert commands.run("attest", "--device", near, "--quiet").returncode == 0
+    shutil.copytree(device / "flash" / "slot_a", folder.parent / "older")
+    do(folder, f"sign --device {factory.SERIAL} --version 1.1")
+    shutil.rmtree(device / "flash" / "slot_a")
+    shutil.copytree(folder.parent / "older", device / "flash" / "slot_a")
+    done = commands.run("attest", "--device", str(device), "--quiet", "--json", "-")
+    assert (done.returncode, json.loads(done.stdout)["attestation"]["verdict"]) == (1, "CONTRAINDICATED")
     # Taken elsewhere, it starts as ever, and there is nobody to ask.
     shutil.copytree(device, folder.parent / "far" / "away" / "SN-0001")
     far = ["--device", str(folder.parent / "far" / "away" / "SN-0001")]

@@ -55,7 +55,9 @@ def trust(
 
 def test_a_device_that_the_factory_has_named_is_who_its_certificate_says() -> None:
     public = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert identity_of((der(NAMED), der(PLANT)), trust(), NOW) == Identity(SERIAL, HARDWARE_ID, public)
+    assert identity_of((der(NAMED), der(PLANT)), trust(), NOW) == Identity(
+        SERIAL, HARDWARE_ID, public, der(NAMED)
+    )
 
 
 def issued(
@@ -121,7 +123,7 @@ CASES = [
     Case(
         "a certificate too many",
         lambda: ((*CHAIN, BESIDE), trust()),
-        "not one path",
+        "for another purpose than to be, or to name, a device",
     ),
     Case("a revoked device", lambda: (CHAIN, trust(lists=FACTORY_HOUSE.lists((NAMED,), 2))), "revoked"),
     Case("a revoked factory", revoked_factory, "revoked"),
@@ -209,9 +211,9 @@ def test_without_path_length_and_lists_an_authority_below_a_factory_passes_and_w
     key = generate_private_key(SECP256R1())
     begin = Validity(NOW - timedelta(days=1), certificates.FOREVER)
     subject = certificates.name_of(MAKER, FACTORY, serial="SN-0666")
-    intruder = certificates.issue(
-        FACTORY_HOUSE.plant, subject, key.public_key(), begin, certificates.authority_extensions(None)
-    )
+    purpose = (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+    wanted = [*certificates.authority_extensions(None), purpose]
+    intruder = certificates.issue(FACTORY_HOUSE.plant, subject, key.public_key(), begin, wanted)
     named = certificates.device_identity(Authority(intruder, key), request_of(KEY), SERIAL, NOW)
     chain = (der(named), der(intruder), der(PLANT))
     both = frozenset({"pathlen", "revocation"})
@@ -224,3 +226,15 @@ def test_without_path_length_and_lists_an_authority_below_a_factory_passes_and_w
             identity_of(chain, trust(), NOW, frozenset({one}))
     with pytest.raises(IdentityRefused, match="invalid CA certificate"):
         identity_of(below_a_device()[0], trust(), NOW, both)
+
+
+def test_an_authority_for_signers_of_code_names_no_device() -> None:
+    """Seen: the platform authority, and a supplier's, named a counterfeit that was affirmed."""
+    authority = FACTORY_HOUSE.platform
+    usual = [(one.value, one.critical) for one in NAMED.extensions][2:]
+    validity = Validity(NOW - timedelta(days=2), certificates.FOREVER)
+    named = certificates.issue(authority, NAMED.subject, KEY.public_key(), validity, usual)
+    with pytest.raises(
+        IdentityRefused, match=r"CN=Platform.*for another purpose than to be, or to name, a device"
+    ):
+        identity_of((der(named), der(authority.certificate)), trust(), NOW)

@@ -256,3 +256,11 @@ def test_what_was_not_validated_raises_no_floor(tmp_path: Path) -> None:
     install(tmp_path / "two", parts())
     without_chain = confirmed(tmp_path / "two", ("chain", "revocation"))
     assert (without_chain.list_floors, without_chain.time_floor_s) == ((), 0)
+
+
+def test_a_release_that_was_put_in_the_place_of_the_measured_one_is_refused(tmp_path: Path) -> None:
+    """Seen: with the same stages in it, it ran, and opened what the measured one had sealed."""
+    found = booted(install(tmp_path, parts()))
+    install(tmp_path, parts(), version="1.1")
+    assert refused(lambda: found.content("", "", ())).rule == "release"
+    assert found.content("", "", ("release",)).release.version == "1.1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,3 +260,20 @@ def test_another_process_that_writes_there_meanwhile_is_told(made: Path) -> None
             own.keep({"therapy": SETTINGS})
     finally:
         disk.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_plain_file_in_the_place_of_a_box_is_refused_and_nobody_waits(
+    made: Path, kind: str
+) -> None:
+    """Seen: a monitor that waited for a writer for good."""
+    seal(made)
+    box = box_of(made)
+    aside = box.rename(box.with_name("aside"))
+    if kind == "pipe":
+        os.mkfifo(box)
+    elif kind == "folder":
+        box.mkdir()
+    else:
+        box.symlink_to(aside)
+    assert refused(made).rule == "seal"

@@ -174,12 +174,14 @@ def opened(path: Path, *, creates: bool = False) -> Iterator[Folder]:
         raise FactoryRefused(
             f"{path}: {error.strerror}; name a factory's folder, or begin one with provision root"
         ) from None
+    is_held = False
     try:
         _hold(path, lock)
+        is_held = True
         yield Folder(path, _read(path, creates=creates))
     finally:
         os.close(lock)
-        if is_ours:
+        if is_ours and is_held:  # or it is somebody else's by now
             with suppress(OSError):  # what was refused leaves no empty folder; one that holds something stays
                 path.rmdir()
 

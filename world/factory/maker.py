@@ -262,7 +262,9 @@ def revoke(maker: Maker, name: str) -> tuple[str, int]:
         return _take_back(maker, "root", held.factories[name].certificate, name)
     if name in held.devices:
         return _take_back(maker, held.devices[name].factory, held.devices[name].idevid, name)
-    known = ", ".join(sorted({*held.signers, *held.factories, *held.devices})[:6])
+    if name in held.operators:
+        raise FactoryRefused(f"{name!a}: is its own root, and nobody stands above it who could take it back")
+    known = ", ".join(sorted({*held.signers, *held.factories, *held.devices}))
     raise FactoryRefused(f"{name!a}: nobody here has this name (there are: {known})")
 
 

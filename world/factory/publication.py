@@ -11,16 +11,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from monitor.design import Design
 from world import devices
 from world.devices import Overlay
-from world.factory import ledger
+from world.factory import ledger, signing
 from world.factory import maker as makers
 
 
 class Published(NamedTuple):
-    """``texts`` are those of a release, by the names of their files; ``root`` and ``lists`` are in DER."""
+    """``texts`` are those of a release, by the names of their files; ``root`` and ``lists`` are in DER.
+
+    ``idevid`` is the device's own certificate (DER), empty where the factory keeps no record of its devices.
+    """
 
     texts: Mapping[str, bytes]
     root: bytes
     lists: tuple[bytes, ...]
+    idevid: bytes = b""
 
 
 def of_session(design: Design, overlays: Mapping[str, Overlay]) -> Published:
@@ -36,20 +40,22 @@ def is_at_home(device: Path) -> bool:
 
 
 def of_device(device: Path) -> Published:
-    """Of the factory in whose folder this device lies: its root, its latest lists, and the release in the first slot.
-
-    A release that somebody else put there is not signed up to this root, and is no reference to anybody.
+    """Of the factory in whose folder this device lies, which takes nothing from the device: its root, its latest lists,
+    the device's certificate, and the release that it has signed for this device last.
 
     Raises ``ledger.FactoryRefused``.
     """
     with ledger.opened(_factory_of(device)) as folder:
         held = folder.ledger
-        assert held.root is not None
+        serial = device.resolve().name
+        row = held.devices.get(serial)
+        if held.root is None or row is None:
+            raise ledger.FactoryRefused(
+                f"{device}: this factory has no record of {serial}; name one of its own"
+            )
         lists = tuple(makers.lists_of(held).values())
-    texts: dict[str, bytes] = {}
-    for slot in sorted((device / "flash").glob("slot_?"))[:1]:
-        texts = {path.name: path.read_bytes() for path in sorted(slot.glob("*.bhm"))}
-    return Published(texts, held.root.certificate, lists)
+        texts = signing.published_for(folder.path, serial)
+    return Published(texts, held.root.certificate, lists, row.idevid)
 
 
 def _factory_of(device: Path) -> Path:

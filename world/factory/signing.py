@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -34,6 +35,9 @@ from world.factory.maker import RELEASE, Maker
 #: The label of a subcontractor's key, where it was made in the folder for convenience.
 SIGNING = "signing"
 BILL = ".cdx.json"
+TEXT = ".bhm"
+#: Below the factory's folder: of each device the texts that were signed for it last.
+PUBLISHED = "published"
 _WORD = re.compile(r"[ -~]{1,120}")
 _ENVELOPES: codec.Codec[Envelope] = codec.Codec(Envelope)
 _MANIFESTS: codec.Codec[Manifest] = codec.Codec(Manifest)
@@ -93,7 +97,31 @@ def sign_release(maker: Maker, design: Design, flashes: Sequence[Path], order: O
     for flash in flashes:
         write_slot(flash, order.slot, files)
         makers.write_trust(maker.ledger, flash)
+        _publish(maker, flash, {name: text for name, text in files.items() if name.endswith(TEXT)})
     return written
+
+
+def published_for(factory: Path, serial: str) -> Mapping[str, bytes]:
+    """The signed texts of the release that was last signed for a device, by the names of their files; none if none was.
+
+    Raises ``FactoryRefused``.
+    """
+    path = factory / PUBLISHED / serial
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=dict[str, bytes])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise FactoryRefused(f"{path}: cannot be read ({error}); sign a release for {serial} anew") from None
+
+
+def _publish(maker: Maker, flash: Path, texts: Mapping[str, bytes]) -> None:
+    """Keep what was signed for a device of this factory, so that nobody has to ask the device."""
+    home = maker.folder.path.resolve()
+    serial = flash.resolve().parent.name
+    if serial in maker.ledger.devices and flash.resolve().parent.parent.parent == home:
+        (home / PUBLISHED).mkdir(mode=0o755, exist_ok=True)
+        ledger.replace_file(home / PUBLISHED / serial, msgspec.msgpack.encode(dict(texts)), mode=0o644)
 
 
 def sign_image(maker: Maker, flash: Path, name: str, who: str, order: Order) -> Written:
@@ -109,8 +137,14 @@ def sign_image(maker: Maker, flash: Path, name: str, who: str, order: Order) -> 
         raise FactoryRefused(f"{path}: {error.strerror}; name an image that sign has written there") from None
     except codec.Refused as error:
         raise FactoryRefused(f"{path}: this is no signed manifest ({error}); sign the release anew") from None
+    if manifest.image != name:
+        raise FactoryRefused(f"{path}: this is the manifest of {manifest.image}; sign the release anew")
     signer = _signer(maker, who, manifest, order)
-    ledger.replace_file(path, development.enveloped(release.MANIFEST_LABEL, payload, signer), mode=0o644)
+    signed = development.enveloped(release.MANIFEST_LABEL, payload, signer)
+    ledger.replace_file(path, signed, mode=0o644)
+    known = published_for(maker.folder.path, flash.resolve().parent.name)
+    if path.name in known:
+        _publish(maker, flash, {**known, path.name: signed})
     return _written(manifest, who)
 
 
