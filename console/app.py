@@ -72,8 +72,9 @@ Examples:
   run_device.py attest --keep runs/attested
   run_device.py attest --verify runs/attested --root SHA256 --nonce HEX
 \b
-Status 0 only for AFFIRMING, by a verifier that asks everything. --root is the SHA-256 of the root's key as its maker publishes it, --nonce
-the one that you drew; without them the verdict over what was kept is no better than WARNING.
+Status 0 only for AFFIRMING, by a verifier that asks everything. --root is the SHA-256 of the root's key
+as its maker publishes it, --nonce the one that you drew; without them the verdict over what was kept is
+no better than WARNING.
 """
 _ATTACK_EPILOG = """\b
 Examples:
