@@ -371,7 +371,7 @@ def test_with_one_slot_broken_the_other_one_starts_and_with_both_none_does(
     assert outcome.refused == ["digest", "digest"]
     assert outcome.status == 3
     (end,) = outcome.of_kind("safe_state")
-    assert "install a release in recovery" in end.text
+    assert "install a release in a slot" in end.text
 
 
 def test_what_rom_itself_refuses_costs_no_attempt_and_starts_as_soon_as_the_flash_is_mended(
