@@ -41,18 +41,7 @@ def common(function: F) -> F:
 
 def written(function: F) -> F:
     """``--json`` and ``--quiet``."""
-    for option in (
-        click.option("--quiet", is_flag=True, help="Print one line."),
-        click.option(
-            "--json",
-            "json_file",
-            metavar="FILE",
-            callback=options.not_empty,
-            help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
-        ),
-    ):
-        function = option(function)
-    return function
+    return click.option("--quiet", is_flag=True, help="Print one line.")(options.json_option(function))
 
 
 class Day(click.ParamType[datetime]):

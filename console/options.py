@@ -199,17 +199,20 @@ class JsonFile:
             self._draft = None
 
 
+json_option = click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    callback=not_empty,
+    help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
+)
+
+
 def common(function: F) -> F:
     """``--design``, ``--seed``, ``--json`` and ``--quiet``."""
     for option in (
         click.option("--quiet", is_flag=True, help="Print the verdict only, in one line."),
-        click.option(
-            "--json",
-            "json_file",
-            metavar="FILE",
-            callback=not_empty,
-            help="Write one JSON object (docs/json.md) to FILE; - is stdout.",
-        ),
+        json_option,
         click.option(
             "--seed",
             type=click.IntRange(0, SEED_MAX),

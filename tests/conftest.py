@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -26,7 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Fix the Hypothesis seed before Hypothesis's own plugin reads the option."""
+    """Fix the Hypothesis seed before Hypothesis's own plugin reads the option.
+
+    And hear Ctrl-C: a shell has what it starts in the background ignore it, and all that is started from there.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("hypothesis_seed", None) is None:
         chosen = getattr(config, "workerinput", {}).get("hypothesis_seed")
         config.option.hypothesis_seed = chosen or str(random.SystemRandom().randrange(2**32))

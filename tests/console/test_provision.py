@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,26 +14,15 @@ from typing import Any
 import pytest
 
 from console import factory_options
-from console.app import main
 from monitor.loader import load_design
 from sandbox import walls
 from tests.console import commands
+from tests.console.in_process import refused, status_of
 from tests.console.test_json import documented, keys_of
 from tests.support import factory
 from tests.support.softhsm import PIN, TOKEN, token_in_software
 from world import devices
 from world.factory import ledger
-
-
-def status_of(arguments: list[str]) -> int:
-    """What the command line ends with. Signal handlers that ``main`` installs are put back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    try:
-        return main(arguments)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -201,18 +189,6 @@ def test_a_pin_is_never_an_option() -> None:
     options = {name for verb in provision.commands.values() for option in verb.params for name in option.opts}
     assert options
     assert not [name for name in options if "pin" in name.lower()]
-
-
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The sentence."""
-    assert status_of(arguments) == 2
-    captured = capfd.readouterr()
-    lines = captured.err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("run_device: ")
-    assert "Traceback" not in captured.err + captured.out
-    assert "a defect in Bulkhead" not in lines[0]
-    return lines[0]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -6,41 +6,17 @@ import errno
 import json
 import re
 import resource
-import signal
 from pathlib import Path
 
 import pytest
 
 from console import failures
-from console.app import main
 from console.options import DEFAULT_DESIGN, schedule_of
 from monitor.loader import load_design
 from sandbox import walls
+from tests.console.in_process import refused, status_of
 
 FINE = ["--days", "0.1"]
-
-
-def status_of(arguments: list[str]) -> int:
-    """What the command line ends with. Signal handlers that ``main`` installs are put back."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    try:
-        return main(arguments)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The sentence."""
-    assert status_of(arguments) == 2
-    captured = capfd.readouterr()
-    lines = captured.err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("run_device: ")
-    assert "Traceback" not in captured.err + captured.out
-    assert "a defect in Bulkhead" not in lines[0]
-    return lines[0]
 
 
 @pytest.mark.parametrize(
