@@ -126,7 +126,7 @@ def page(started: Started, *, explains: bool) -> RenderableType:
     rows += [Text(line) for line in started.told]
     for refusal in started.refusals:
         rows += [*([Text()] if rows else []), _refused(refusal)]
-    if started.refusals and not started.is_on and started.stopped:
+    if started.stopped_by and started.stopped:  # otherwise the last line says it
         rows += [Text(), Text(started.stopped)]
     rows += list(_costs(started.took_ms))
     rows += [Text(), closing(started), *_next(started)]
